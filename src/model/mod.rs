@@ -1,0 +1,40 @@
+//! The shared nouns: what every room talks about.
+//!
+//! Goes in: nothing. Comes out: types that can be compared, ordered and serialized, and the two traits
+//! ([`Tree`], [`SecretResolver`]) behind which other rooms do input and output.
+//!
+//! **Invariant:** no I/O, no clock, no other room is imported here. Everything that is planned, rendered or
+//! stored lives in `BTreeMap`s, so that the same input gives the same bytes.
+
+mod address;
+mod desired;
+mod diagnostic;
+mod digest;
+mod inputs;
+mod marker;
+mod memory;
+mod name;
+mod observed;
+mod retry;
+mod revision;
+mod secret;
+mod tree;
+mod value;
+
+pub use address::{Address, EnvironmentId, InstanceKey, Kind, ParseAddressError};
+pub use desired::{
+    ApiToken, Binding, Bundle, CloudflareTarget, Connect, Contents, Desired, DesiredState, DriftMode, EdgeTarget, FileSpec,
+    HostTarget, KvSpec, Module, ModuleType, Origin, Route, SealedSecret, Spec, Sync, Target, TargetKind, WorkerSpec, placeholder,
+};
+pub use diagnostic::{Diagnostic, Severity};
+pub use digest::{Content, Digest, ParseDigestError, canonical_digest};
+pub use inputs::{Inputs, Recorder};
+pub use marker::Marker;
+pub use memory::MemoryTree;
+pub use name::{EnvironmentName, NameError, ResourceName, TargetName, TenantName};
+pub use observed::{Evidence, Observed, ObservedState, Present};
+pub use retry::Retry;
+pub use revision::{ParseRevisionError, Revision};
+pub use secret::{Secret, SecretError, SecretResolver, SecretScope};
+pub use tree::{Entry, EntryMode, Tree, TreeError};
+pub use value::{Pending, Properties, SecretMark, Value};

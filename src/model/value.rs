@@ -1,0 +1,131 @@
+//! Properties: the one form in which desired and observed are compared, rendered and recorded.
+//!
+//! Sets are tables keyed by their items (`crons`, `routes`, `bindings`), so that a three-way comparison can tell an
+//! item of ours that left from one that was never ours.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::address::Address;
+use super::digest::Content;
+
+/// Named values, sorted by name.
+pub type Properties = BTreeMap<String, Value>;
+
+/// A value that is only known once another resource has been applied, such as the `id` of a KV namespace.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Pending {
+    /// The resource that will have it (on the same target).
+    pub address: Address,
+    /// Which of its attributes.
+    pub attribute: String,
+}
+
+/// What stands for a secret value.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SecretMark {
+    /// HMAC-SHA256 under the environment's digest key, 64 hex digits.
+    Hmac(String),
+    /// The value cannot be compared: no identity here, or somebody else may have written it there.
+    Unknown,
+}
+
+/// One property.
+///
+/// As JSON: text, integers, booleans, lists and tables as themselves; the rest as a table with one `$` key:
+/// `{"$content":{"sha256":"…","size":3}}`, `{"$secret":{"hmac":"…"}}`, `{"$secret":"unknown"}`,
+/// `{"$pending":{"address":"production/kv.sessions","attribute":"id"}}`.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Value {
+    /// True or false.
+    Bool(bool),
+    /// A whole number.
+    Integer(i64),
+    /// Text.
+    Text(String),
+    /// An ordered list.
+    List(Vec<Value>),
+    /// Bytes, by their digest.
+    Content {
+        /// What stands for the bytes.
+        #[serde(rename = "$content")]
+        content: Content,
+    },
+    /// A secret, by its mark.
+    Secret {
+        /// What stands for the value.
+        #[serde(rename = "$secret")]
+        mark: SecretMark,
+    },
+    /// Not known yet.
+    Pending {
+        /// Where it will come from.
+        #[serde(rename = "$pending")]
+        pending: Pending,
+    },
+    /// A table; no key of it begins with `$`.
+    Table(Properties),
+}
+
+impl Value {
+    /// A text value.
+    pub fn text(text: impl Into<String>) -> Self {
+        Self::Text(text.into())
+    }
+
+    /// The text, where it is one.
+    pub fn as_text(&self) -> Option<&str> {
+        match self {
+            Self::Text(text) => Some(text),
+            _ => None,
+        }
+    }
+
+    /// The table, where it is one.
+    pub fn as_table(&self) -> Option<&Properties> {
+        match self {
+            Self::Table(table) => Some(table),
+            _ => None,
+        }
+    }
+}
+
+impl From<&str> for Value {
+    fn from(text: &str) -> Self {
+        Self::Text(text.to_owned())
+    }
+}
+
+impl From<Content> for Value {
+    fn from(content: Content) -> Self {
+        Self::Content { content }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_sort_of_value_survives_json() {
+        let values = [
+            Value::Bool(true),
+            Value::Integer(-3),
+            Value::text("x"),
+            Value::List(vec![Value::text("a"), Value::Integer(1)]),
+            Value::from(Content::of(b"abc")),
+            Value::Secret { mark: SecretMark::Hmac("00".into()) },
+            Value::Secret { mark: SecretMark::Unknown },
+            Value::Pending { pending: Pending { address: "production/kv.sessions".parse().unwrap(), attribute: "id".into() } },
+            Value::Table([("a".to_owned(), Value::Table(Properties::new()))].into()),
+        ];
+        for value in values {
+            let json = serde_json::to_string(&value).unwrap();
+            assert_eq!(serde_json::from_str::<Value>(&json).unwrap(), value, "{json}");
+        }
+    }
+}

@@ -1,0 +1,212 @@
+//! The plan as plain data.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+
+use crate::model::{Address, Digest, EnvironmentId, InstanceKey, Properties, Value, canonical_digest};
+
+/// What a change does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Action {
+    /// Deletes an instance that left the definitions.
+    Delete,
+    /// Makes an instance that is not there.
+    Create,
+    /// Changes an instance that we own.
+    Update,
+    /// Takes over a thing that is there and not ours, because the definition says `adopt = true`, and makes it what
+    /// the definition says.
+    Adopt,
+    /// Gives an instance that we own a new address; `before` and `after` show what changes besides.
+    Move,
+}
+
+impl Action {
+    /// The word for people.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Delete => "delete",
+            Self::Create => "create",
+            Self::Update => "update",
+            Self::Adopt => "adopt",
+            Self::Move => "move",
+        }
+    }
+}
+
+/// What must be so at the target when the change is carried out; else it is a conflict, and nothing is overwritten.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Precondition {
+    /// Nothing of that name is there.
+    Absent,
+    /// The thing has this fingerprint (see [`crate::model::Present`]).
+    Fingerprint(String),
+}
+
+/// Why a change is there: for people, never part of the digest.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Why {
+    /// The field, dotted (`bindings.LOG_LEVEL.text`); empty for the instance as a whole.
+    pub field: String,
+    /// What explains it.
+    pub cause: Cause,
+}
+
+/// What explains a change.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Cause {
+    /// A definition says so: file, line from 1, and the commit.
+    Definition {
+        /// The file.
+        path: String,
+        /// The line, from 1.
+        line: usize,
+        /// The commit's object id, or `worktree`.
+        commit: String,
+    },
+    /// The live thing was changed by somebody else since we applied it.
+    Drift,
+    /// The instance is no longer defined.
+    NoLongerDefined,
+    /// The environment is being retired.
+    Retired,
+}
+
+/// One change of one instance.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Change {
+    /// The instance; for a move, under its new address.
+    pub key: InstanceKey,
+    /// What is done.
+    pub action: Action,
+    /// What it is called at the target.
+    pub claim: String,
+    /// For a move: the former address.
+    pub from: Option<Address>,
+    /// What is there now, as far as it is ours; `None` where nothing is.
+    pub before: Option<Properties>,
+    /// What is to be there; `None` for a delete.
+    pub after: Option<Properties>,
+    /// Items on the thing that are neither desired nor were applied by us, by table (`bindings`, `crons`, `routes`):
+    /// the executor keeps them.
+    pub foreign: BTreeMap<String, BTreeSet<String>>,
+    /// What must be so when it is carried out.
+    pub precondition: Precondition,
+    /// The changes of this plan that must have been carried out before.
+    pub after_changes: BTreeSet<InstanceKey>,
+    /// What must stay there for as long as this does; recorded in the inventory.
+    pub depends_on: BTreeSet<InstanceKey>,
+    /// Digest of the desired properties, values not known yet left symbolic: the same in every installation and before
+    /// and after a merge. Of the properties before, for a delete.
+    pub desired: Digest,
+    /// Why, for people.
+    pub why: Vec<Why>,
+}
+
+/// Something that is owned but no longer defined, and is not deleted now.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Orphan {
+    /// The instance.
+    pub key: InstanceKey,
+    /// What it is called at the target.
+    pub claim: String,
+    /// Why it is kept, and what would delete it.
+    pub reason: String,
+}
+
+/// An instance that cannot be planned for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Blocked {
+    /// The instance.
+    pub key: InstanceKey,
+    /// What stands in the way.
+    pub reason: BlockReason,
+}
+
+/// What stands in the way of planning for an instance.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "reason", content = "message")]
+pub enum BlockReason {
+    /// It could not be observed.
+    Unknown(String),
+    /// A thing of that name is there, and neither the inventory nor a mark says that it is ours.
+    NotOurs(String),
+    /// It needs another instance that is blocked.
+    Dependency(InstanceKey),
+}
+
+/// The ordered set of changes of one environment. Changes stand in the order in which they may be carried out.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Plan {
+    /// Whose plan it is.
+    pub environment: EnvironmentId,
+    /// What is to be done.
+    pub changes: Vec<Change>,
+    /// What is owned, not defined, and kept.
+    pub orphaned: Vec<Orphan>,
+    /// What could not be planned for.
+    pub blocked: Vec<Blocked>,
+}
+
+impl Plan {
+    /// Whether there is nothing to do.
+    pub fn is_empty(&self) -> bool {
+        self.changes.is_empty()
+    }
+
+    /// Digest over addresses, actions, before, after and preconditions of all changes, and neither `why` nor commit
+    /// nor time: the plan reviewed on a pull request and the plan after its merge have the same one.
+    pub fn digest(&self) -> Digest {
+        #[derive(Serialize)]
+        struct Counted<'a> {
+            key: &'a InstanceKey,
+            action: Action,
+            from: &'a Option<Address>,
+            before: &'a Option<Properties>,
+            after: &'a Option<Properties>,
+            precondition: &'a Precondition,
+        }
+        let counted: Vec<_> = self
+            .changes
+            .iter()
+            .map(|change| {
+                // Taken apart without `..`: a new field does not compile until somebody decides whether it counts.
+                let Change {
+                    key,
+                    action,
+                    claim: _,
+                    from,
+                    before,
+                    after,
+                    foreign: _,
+                    precondition,
+                    after_changes: _,
+                    depends_on: _,
+                    desired: _,
+                    why: _,
+                } = change;
+                Counted { key, action: *action, from, before, after, precondition }
+            })
+            .collect();
+        canonical_digest(&counted)
+    }
+}
+
+/// The values not known yet among `properties`.
+pub fn pending(properties: &Properties) -> Vec<&crate::model::Pending> {
+    fn walk<'a>(value: &'a Value, found: &mut Vec<&'a crate::model::Pending>) {
+        match value {
+            Value::Pending { pending } => found.push(pending),
+            Value::List(items) => items.iter().for_each(|item| walk(item, found)),
+            Value::Table(table) => table.values().for_each(|value| walk(value, found)),
+            Value::Bool(_) | Value::Integer(_) | Value::Text(_) | Value::Content { .. } | Value::Secret { .. } => {}
+        }
+    }
+    let mut found = Vec::new();
+    properties.values().for_each(|value| walk(value, &mut found));
+    found
+}

@@ -1,0 +1,135 @@
+//! Observe and change one sort of target, behind one trait.
+//!
+//! Goes in: what to look for, and approved orders. Comes out: what is there, and one [`Outcome`] for each order.
+//!
+//! **Invariant:** a provider makes no choices: what is to be done stands in the order. It never repeats a call whose
+//! outcome it does not know; it says [`Outcome::Unknown`] and leaves the rest to the journal.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+
+use crate::model::{Contents, InstanceKey, Marker, ObservedState, Properties, Retry, Revision, Spec};
+use crate::plan::{Change, Owned};
+
+pub mod cloudflare;
+pub mod host;
+
+/// What is to be observed: every instance of one environment on one target that is desired or owned.
+#[derive(Debug, Clone, Default)]
+pub struct Query {
+    /// By instance; the answer has an entry for each.
+    pub instances: BTreeMap<InstanceKey, Lookup>,
+    /// Read everything in full, whatever fingerprints say.
+    pub deep: bool,
+}
+
+/// One instance to be observed.
+#[derive(Debug, Clone)]
+pub struct Lookup {
+    /// What it is called at the target.
+    pub claim: String,
+    /// What is desired of it, if it is defined.
+    pub spec: Option<Spec>,
+    /// What the inventory says of it, if it is owned.
+    pub owned: Option<Owned>,
+}
+
+/// One change to be carried out.
+#[derive(Debug, Clone)]
+pub struct Order {
+    /// The change; every value in `after` is known.
+    pub change: Change,
+    /// What is desired; `None` for a delete.
+    pub spec: Option<Spec>,
+    /// What is written at the target; holds the operation id.
+    pub marker: Marker,
+    /// The revision that is applied.
+    pub revision: Revision,
+    /// The bytes that `spec` refers to.
+    pub contents: Arc<Contents>,
+    /// Operations for this instance whose outcome was never seen: what they uploaded is looked for first, so that
+    /// nothing is uploaded twice.
+    pub earlier: Vec<String>,
+}
+
+/// What became of an order.
+#[derive(Debug)]
+pub enum Outcome {
+    /// It was carried out and read back.
+    Done(Receipt),
+    /// It was certainly not carried out, in no part.
+    Refused(ProviderError),
+    /// The live thing is not what the plan saw; nothing was changed.
+    Conflict(String),
+    /// It may have been carried out, in whole or in part.
+    Unknown(ProviderError),
+}
+
+/// What is there after an order was carried out; goes into the inventory. For a delete, empty.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Receipt {
+    /// What was applied, with every value known.
+    pub properties: Properties,
+    /// What the target calls it.
+    pub attributes: BTreeMap<String, String>,
+    /// Its fingerprint now.
+    pub fingerprint: String,
+}
+
+/// Why a target could not be read or changed. `Display` never repeats `source`.
+#[derive(Debug, thiserror::Error)]
+#[error("{message}")]
+pub struct ProviderError {
+    /// What is wrong and where, lower case, no final period; no secret in it.
+    pub message: String,
+    /// What the reader can do now.
+    pub hint: Option<String>,
+    /// When it makes sense to try again.
+    pub retry: Retry,
+    /// The cause.
+    #[source]
+    pub source: Option<Box<dyn std::error::Error + Send + Sync>>,
+}
+
+impl ProviderError {
+    /// An error without a cause or a hint.
+    pub fn new(message: impl Into<String>, retry: Retry) -> Self {
+        Self { message: message.into(), hint: None, retry, source: None }
+    }
+
+    /// The same with what to do now.
+    #[must_use]
+    pub fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+
+    /// The same with its cause.
+    #[must_use]
+    pub fn source(mut self, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+        self.source = Some(source.into());
+        self
+    }
+}
+
+/// One target, for one environment.
+pub trait Provider: Send + Sync {
+    /// What is there of each instance of `query`. What could not be found out is `Unknown` in the answer.
+    ///
+    /// # Errors
+    /// Where the target as a whole cannot be read.
+    fn observe<'a>(&'a self, query: &'a Query) -> BoxFuture<'a, Result<ObservedState, ProviderError>>;
+
+    /// Carries out orders that do not depend on each other, at most [`Provider::batch`] of them; one outcome for each,
+    /// in their order. The caller has made their intents durable.
+    fn carry_out<'a>(&'a self, orders: &'a [Order]) -> BoxFuture<'a, Vec<Outcome>>;
+
+    /// How many orders one call takes.
+    fn batch(&self) -> usize;
+
+    /// For how long an unknown outcome must be left to settle before it may be observed.
+    fn settle(&self) -> Duration;
+}
