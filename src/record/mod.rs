@@ -1,1 +1,17 @@
-//! Not built yet.
+//! What the store keeps and everyone reads: generations, operations, holds, quarantine, and the line in Git.
+//!
+//! Goes in: nothing. Comes out: plain data.
+//!
+//! **Invariant:** no I/O and no clock; times and ids come in as values. No secret can be in any of these types.
+
+mod environment;
+mod generation;
+mod hold;
+mod note;
+mod operation;
+
+pub use environment::{Condition, ConditionReason, EnvironmentRecord};
+pub use generation::{Generation, GenerationState, RunKind, Tally};
+pub use hold::{Quarantine, QuarantineEntry, absent_digest};
+pub use note::Note;
+pub use operation::{Operation, OperationState};

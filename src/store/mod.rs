@@ -1,1 +1,197 @@
-//! Not built yet.
+//! Durable records: journal, inventory, generations, bundles. SQLite in WAL mode with `synchronous=FULL`: what a method
+//! returned `Ok` for survives a kill and a power cut.
+//!
+//! Goes in: records of the room `record`. Comes out: the same, read back.
+//!
+//! One process writes: [`Store::open`] takes an exclusive lock on the data folder. Any number may read beside it
+//! ([`Store::read_only`]). Methods block for well under a millisecond (bundles aside), so they are called in place.
+//!
+//! **Invariant:** an operation's outcome and the inventory row that follows from it are written in one transaction, and
+//! a generation becomes `applied` in the same transaction as the environment's record. Nothing here decides anything.
+
+mod bundle;
+mod journal;
+mod lock;
+mod read;
+mod schema;
+
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use rusqlite::{Connection, OpenFlags};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+pub use journal::Settled;
+pub use lock::{Lock, LockError};
+
+/// Why the store cannot do its work.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// Another process writes to the data folder.
+    #[error(transparent)]
+    Lock(#[from] LockError),
+    /// The data folder cannot be made or read.
+    #[error("the data folder {path} cannot be used")]
+    Folder {
+        /// The folder.
+        path: PathBuf,
+        /// The system's answer.
+        #[source]
+        source: std::io::Error,
+    },
+    /// There is no store yet.
+    #[error("there is no store at {0}")]
+    Missing(PathBuf),
+    /// The store was written by a newer version.
+    #[error("the store has schema {found}; this version knows up to {known}")]
+    Newer {
+        /// What the file says.
+        found: i64,
+        /// What this version knows.
+        known: i64,
+    },
+    /// SQLite's own error.
+    #[error("the store cannot be read or written")]
+    Sqlite(#[from] rusqlite::Error),
+    /// A row does not hold what it should.
+    #[error("the store holds a {what} that cannot be read")]
+    Row {
+        /// What sort of row.
+        what: &'static str,
+        /// The parser's answer.
+        #[source]
+        source: serde_json::Error,
+    },
+}
+
+impl StoreError {
+    /// What the reader can do now.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Lock(error) => error.hint(),
+            Self::Missing(_) => Some("run `trunkline run` or `trunkline apply` once, or name the daemon's data folder with `--data`".into()),
+            Self::Newer { .. } => Some("use the newer trunkline that wrote it".into()),
+            Self::Folder { .. } => Some("name another folder with `--data`, or make this one writable".into()),
+            Self::Sqlite(_) | Self::Row { .. } => None,
+        }
+    }
+}
+
+/// The store of one installation.
+pub struct Store {
+    connection: Mutex<Connection>,
+    /// Held for as long as this process may write.
+    _lock: Option<Lock>,
+}
+
+impl Store {
+    /// Opens the store in `data` for writing, making it where there is none.
+    ///
+    /// # Errors
+    /// [`StoreError`]; `Lock` where another process has it.
+    pub fn open(data: &Path) -> Result<Self, StoreError> {
+        let lock = Lock::take(data)?;
+        let connection = Connection::open(file(data))?;
+        schema::prepare(&connection)?;
+        Ok(Self { connection: Mutex::new(connection), _lock: Some(lock) })
+    }
+
+    /// Opens the store in `data` for reading, beside a daemon that writes.
+    ///
+    /// # Errors
+    /// [`StoreError`]; `Missing` where there is none.
+    pub fn read_only(data: &Path) -> Result<Self, StoreError> {
+        let path = file(data);
+        if !path.exists() {
+            return Err(StoreError::Missing(path));
+        }
+        let connection = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
+        connection.execute_batch("PRAGMA query_only = ON; PRAGMA busy_timeout = 5000;")?;
+        schema::check(&connection)?;
+        Ok(Self { connection: Mutex::new(connection), _lock: None })
+    }
+
+    fn connection(&self) -> MutexGuard<'_, Connection> {
+        // A panic while the lock was held rolled its transaction back: the connection is still good.
+        self.connection.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn file(data: &Path) -> PathBuf {
+    data.join("store.sqlite3")
+}
+
+fn to_row<T: Serialize>(what: &'static str, value: &T) -> Result<String, StoreError> {
+    serde_json::to_string(value).map_err(|source| StoreError::Row { what, source })
+}
+
+fn from_row<T: DeserializeOwned>(what: &'static str, text: &str) -> Result<T, StoreError> {
+    serde_json::from_str(text).map_err(|source| StoreError::Row { what, source })
+}
+
+#[cfg(test)]
+mod tests {
+    use chrono::{DateTime, Utc};
+
+    use super::*;
+    use crate::model::{EnvironmentId, Revision};
+    use crate::plan::Plan;
+    use crate::record::{Condition, ConditionReason, EnvironmentRecord, GenerationState, RunKind};
+
+    fn environment() -> EnvironmentId {
+        "production".parse().unwrap()
+    }
+
+    fn revision() -> Revision {
+        format!("main@sha1:{}", "a".repeat(40)).parse().unwrap()
+    }
+
+    fn now() -> DateTime<Utc> {
+        DateTime::UNIX_EPOCH
+    }
+
+    #[test]
+    fn one_process_writes_and_others_read() {
+        let folder = tempfile::tempdir().unwrap();
+        assert!(matches!(Store::read_only(folder.path()), Err(StoreError::Missing(_))));
+        let writer = Store::open(folder.path()).unwrap();
+        let second = Store::open(folder.path()).err().unwrap();
+        assert!(second.to_string().contains(&std::process::id().to_string()), "{second}");
+
+        let record = EnvironmentRecord::new(environment(), now());
+        writer.put_environment(&record).unwrap();
+        let reader = Store::read_only(folder.path()).unwrap();
+        assert_eq!(reader.environment(&environment()).unwrap(), Some(record.clone()));
+        assert!(reader.put_environment(&record).is_err());
+        drop(writer);
+        Store::open(folder.path()).unwrap();
+    }
+
+    #[test]
+    fn generations_count_forward_and_are_chained() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(folder.path()).unwrap();
+        let plan = Plan { environment: environment(), changes: vec![], orphaned: vec![], blocked: vec![] };
+        let bundle = crate::model::Digest::of(b"bundle");
+        let mut first = store.begin_generation(&plan, &revision(), RunKind::Apply, bundle, now()).unwrap();
+        assert_eq!(store.last_applied(&environment()).unwrap(), None);
+        first.state = GenerationState::Applied;
+        first.finished_at = Some(now());
+        let record = EnvironmentRecord::new(environment(), now())
+            .conclude(Condition::Ready { reason: ConditionReason::Applied, message: String::new() }, now());
+        store.end_generation(&first, &record).unwrap();
+        assert_eq!(store.last_applied(&environment()).unwrap(), Some(first.clone()));
+        let second = store.begin_generation(&plan, &revision(), RunKind::Rollback, bundle, now()).unwrap();
+        assert_eq!((second.number, second.previous), (2, Some(first.hash())));
+    }
+
+    #[test]
+    fn a_store_of_a_newer_version_is_left_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        drop(Store::open(folder.path()).unwrap());
+        let connection = Connection::open(file(folder.path())).unwrap();
+        connection.execute_batch("PRAGMA user_version = 99").unwrap();
+        assert!(matches!(Store::open(folder.path()), Err(StoreError::Newer { found: 99, .. })));
+    }
+}

@@ -1,0 +1,34 @@
+//! What a rollback left behind: the faults that may not come back by themselves.
+
+use serde::{Deserialize, Serialize};
+
+use crate::model::{Address, Digest, EnvironmentId, Revision};
+
+/// One desired state of one resource that a bad generation introduced.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct QuarantineEntry {
+    /// The resource.
+    pub address: Address,
+    /// Digest of its desired properties; [`absent_digest`] where the bad generation had taken it away.
+    pub desired: Digest,
+}
+
+/// What stands for "not desired at all" in a quarantine.
+pub fn absent_digest() -> Digest {
+    Digest::of(b"absent")
+}
+
+/// Everything that an abandoned generation introduced.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Quarantine {
+    /// Whose.
+    pub environment: EnvironmentId,
+    /// The revision that was abandoned.
+    pub abandoned: Revision,
+    /// The generation that took it back.
+    pub generation: u64,
+    /// Who said so.
+    pub owner: String,
+    /// What may not come back.
+    pub entries: Vec<QuarantineEntry>,
+}

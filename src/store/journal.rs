@@ -1,0 +1,185 @@
+//! Writing: intents before calls, outcomes with the inventory that follows from them, generations last.
+
+use chrono::{DateTime, Utc};
+use rusqlite::{Connection, OptionalExtension, Transaction, params};
+
+use super::{Store, StoreError, from_row, to_row};
+use crate::model::{Digest, EnvironmentId, InstanceKey, Revision};
+use crate::plan::{Owned, Plan};
+use crate::record::{EnvironmentRecord, Generation, GenerationState, Operation, OperationState, Quarantine, RunKind, Tally};
+
+/// An operation whose outcome is now known, with what follows for the inventory.
+#[derive(Debug, Clone)]
+pub struct Settled {
+    /// The operation.
+    pub operation: String,
+    /// Its outcome.
+    pub state: OperationState,
+    /// What went wrong, without any secret.
+    pub error: Option<String>,
+    /// What is owned now: `Some(None)` takes the instance out of the inventory, `None` leaves it.
+    pub inventory: Option<Option<Owned>>,
+}
+
+impl Store {
+    /// Writes the record of an environment.
+    ///
+    /// # Errors
+    /// [`StoreError`]
+    pub fn put_environment(&self, record: &EnvironmentRecord) -> Result<(), StoreError> {
+        put_environment(&self.connection(), record)
+    }
+
+    /// Begins a generation: it gets the next number and the hash of the one before it.
+    ///
+    /// # Errors
+    /// [`StoreError`]
+    pub fn begin_generation(
+        &self,
+        plan: &Plan,
+        revision: &Revision,
+        kind: RunKind,
+        bundle: Digest,
+        now: DateTime<Utc>,
+    ) -> Result<Generation, StoreError> {
+        let mut connection = self.connection();
+        let transaction = connection.transaction()?;
+        let id = plan.environment.to_string();
+        let previous: Option<String> = transaction
+            .query_row("SELECT record FROM generation WHERE environment = ?1 ORDER BY number DESC LIMIT 1", [&id], |row| row.get(0))
+            .optional()?;
+        let previous: Option<Generation> = previous.map(|text| from_row("generation", &text)).transpose()?;
+        let generation = Generation {
+            environment: plan.environment.clone(),
+            number: previous.as_ref().map_or(0, |g| g.number) + 1,
+            revision: revision.clone(),
+            kind,
+            bundle,
+            plan: plan.digest(),
+            tally: Tally::of(plan),
+            state: GenerationState::Applying,
+            message: None,
+            started_at: now,
+            finished_at: None,
+            previous: previous.map(|g| g.hash()),
+        };
+        transaction.execute(
+            "INSERT INTO generation (environment, number, state, record, plan) VALUES (?1, ?2, ?3, ?4, ?5)",
+            params![id, generation.number, generation.state.as_str(), to_row("generation", &generation)?, to_row("plan", plan)?],
+        )?;
+        transaction.commit()?;
+        Ok(generation)
+    }
+
+    /// Ends a generation, and writes the environment's record in the same transaction.
+    ///
+    /// # Errors
+    /// [`StoreError`]
+    pub fn end_generation(&self, generation: &Generation, record: &EnvironmentRecord) -> Result<(), StoreError> {
+        let mut connection = self.connection();
+        let transaction = connection.transaction()?;
+        transaction.execute(
+            "UPDATE generation SET state = ?3, record = ?4 WHERE environment = ?1 AND number = ?2",
+            params![generation.environment.to_string(), generation.number, generation.state.as_str(), to_row("generation", generation)?],
+        )?;
+        put_environment(&transaction, record)?;
+        transaction.commit()?;
+        Ok(())
+    }
+
+    /// Makes intents durable: when this returns, the calls may be made.
+    ///
+    /// # Errors
+    /// [`StoreError`]; then no call may be made.
+    pub fn intend(&self, operations: &[Operation]) -> Result<(), StoreError> {
+        let mut connection = self.connection();
+        let transaction = connection.transaction()?;
+        for operation in operations {
+            transaction.execute(
+                "INSERT INTO operation (id, environment, generation, unresolved, record) VALUES (?1, ?2, ?3, 1, ?4)",
+                params![operation.id, operation.environment.to_string(), operation.generation, to_row("operation", operation)?],
+            )?;
+        }
+        transaction.commit()?;
+        Ok(())
+    }
+
+    /// Records outcomes, each with what follows for the inventory.
+    ///
+    /// # Errors
+    /// [`StoreError`]
+    pub fn settle(&self, outcomes: &[Settled]) -> Result<(), StoreError> {
+        let mut connection = self.connection();
+        let transaction = connection.transaction()?;
+        for outcome in outcomes {
+            let text: String = transaction.query_row("SELECT record FROM operation WHERE id = ?1", [&outcome.operation], |row| row.get(0))?;
+            let mut operation: Operation = from_row("operation", &text)?;
+            operation.state = outcome.state;
+            operation.error.clone_from(&outcome.error);
+            transaction.execute(
+                "UPDATE operation SET unresolved = ?2, record = ?3 WHERE id = ?1",
+                params![operation.id, operation.state.is_unresolved(), to_row("operation", &operation)?],
+            )?;
+            if let Some(owned) = &outcome.inventory {
+                if let Some(from) = &operation.from {
+                    put_owned(&transaction, from, None)?;
+                }
+                put_owned(&transaction, &operation.key, owned.as_ref())?;
+            }
+        }
+        transaction.commit()?;
+        Ok(())
+    }
+
+    /// Writes inventory rows that no operation stands for: what was found to be ours, or to be gone.
+    ///
+    /// # Errors
+    /// [`StoreError`]
+    pub fn put_inventory(&self, rows: &[(InstanceKey, Option<Owned>)]) -> Result<(), StoreError> {
+        let mut connection = self.connection();
+        let transaction = connection.transaction()?;
+        for (key, owned) in rows {
+            put_owned(&transaction, key, owned.as_ref())?;
+        }
+        transaction.commit()?;
+        Ok(())
+    }
+
+    /// Puts a quarantine in the place of the environment's earlier one; `None` lifts it.
+    ///
+    /// # Errors
+    /// [`StoreError`]
+    pub fn put_quarantine(&self, environment: &EnvironmentId, quarantine: Option<&Quarantine>) -> Result<(), StoreError> {
+        let connection = self.connection();
+        let id = environment.to_string();
+        match quarantine {
+            Some(quarantine) => connection.execute(
+                "INSERT INTO quarantine (environment, record) VALUES (?1, ?2)
+                 ON CONFLICT (environment) DO UPDATE SET record = excluded.record",
+                params![id, to_row("quarantine", quarantine)?],
+            )?,
+            None => connection.execute("DELETE FROM quarantine WHERE environment = ?1", [id])?,
+        };
+        Ok(())
+    }
+}
+
+fn put_environment(connection: &Connection, record: &EnvironmentRecord) -> Result<(), StoreError> {
+    connection.execute(
+        "INSERT INTO environment (id, record) VALUES (?1, ?2) ON CONFLICT (id) DO UPDATE SET record = excluded.record",
+        params![record.environment.to_string(), to_row("environment", record)?],
+    )?;
+    Ok(())
+}
+
+fn put_owned(transaction: &Transaction<'_>, key: &InstanceKey, owned: Option<&Owned>) -> Result<(), StoreError> {
+    match owned {
+        Some(owned) => transaction.execute(
+            "INSERT INTO inventory (key, environment, record) VALUES (?1, ?2, ?3)
+             ON CONFLICT (key) DO UPDATE SET record = excluded.record",
+            params![key.to_string(), key.address.environment.to_string(), to_row("inventory", owned)?],
+        )?,
+        None => transaction.execute("DELETE FROM inventory WHERE key = ?1", [key.to_string()])?,
+    };
+    Ok(())
+}
