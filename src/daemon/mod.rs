@@ -1,1 +1,75 @@
-//! Not built yet.
+//! Wire everything together, then loop: wake, fetch, one pass for each environment that needs one, until stopped.
+//!
+//! Goes in: settings. Comes out: nothing but what the passes do.
+//!
+//! **Invariant:** one pass at a time for an environment; environments do not wait for each other; a wake-up during a
+//! pass is not lost. On stop the change in hand is finished and recorded.
+
+pub mod control;
+mod passes;
+mod start;
+
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+
+use crate::reconcile::Context;
+use crate::settings::Settings;
+use crate::trigger::{self, Schedule, Triggers, Wake};
+
+pub use passes::{Fetch, environments, fetch};
+pub use start::{StartError, context, open_source};
+
+/// Why the daemon ends other than by being told to.
+#[derive(Debug, thiserror::Error)]
+pub enum DaemonError {
+    /// It could not start.
+    #[error(transparent)]
+    Start(#[from] StartError),
+    /// The wake-ups could not be set up.
+    #[error(transparent)]
+    Trigger(#[from] trigger::TriggerError),
+    /// A schedule of the settings is no cron expression.
+    #[error("the schedule `{0}` in the settings is no cron expression")]
+    Schedule(String),
+    /// The control socket cannot be made.
+    #[error("the control socket cannot be made")]
+    Control(#[source] std::io::Error),
+}
+
+/// How long to wait for quiet when a watched repository changes.
+const QUIET: Duration = Duration::from_millis(15);
+
+/// Runs until `context.stop` is set.
+///
+/// # Errors
+/// [`DaemonError`]
+pub async fn run(context: Context) -> Result<(), DaemonError> {
+    let context = std::sync::Arc::new(context);
+    let mut triggers = triggers(&context)?;
+    let (sender, requests) = mpsc::channel(16);
+    let control = control::listen(&context.settings.data, sender, context.stop.clone()).map_err(DaemonError::Control)?;
+    // Without systemd there is nobody to tell, which is no fault.
+    let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
+    tracing::info!(data = %context.settings.data.display(), "Ready.");
+    passes::run(&context, &mut triggers, requests).await;
+    let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
+    control.abort();
+    let _ = std::fs::remove_file(control::path(&context.settings.data));
+    tracing::info!("Stopped.");
+    Ok(())
+}
+
+fn triggers(context: &Context) -> Result<Triggers, DaemonError> {
+    let Settings { poll, watch, schedules, remote, .. } = &context.settings;
+    let schedules = schedules.iter().map(|text| text.parse::<Schedule>().map_err(|_| DaemonError::Schedule(text.clone())));
+    let local = remote.as_ref().map(std::path::PathBuf::from).filter(|path| *watch && path.is_dir());
+    let options =
+        trigger::Options { poll: Some(*poll), watch: local, schedules: schedules.collect::<Result<_, _>>()?, quiet: QUIET };
+    Ok(trigger::start(options, context.stop.clone())?)
+}
+
+/// Whether a wake-up ends the loop.
+fn is_stop(wake: &Wake) -> bool {
+    matches!(wake, Wake::Stop)
+}

@@ -11,6 +11,7 @@ mod desired;
 mod diagnostic;
 mod digest;
 mod inputs;
+mod interval;
 mod marker;
 mod memory;
 mod name;
@@ -29,6 +30,7 @@ pub use desired::{
 pub use diagnostic::{Diagnostic, Severity};
 pub use digest::{Content, Digest, ParseDigestError, canonical_digest};
 pub use inputs::{Inputs, Recorder};
+pub use interval::{IntervalError, parse_interval};
 pub use marker::Marker;
 pub use memory::MemoryTree;
 pub use name::{EnvironmentName, NameError, ResourceName, TargetName, TenantName};

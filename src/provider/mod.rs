@@ -15,7 +15,10 @@ use crate::model::{Contents, InstanceKey, Marker, ObservedState, Properties, Ret
 use crate::plan::{Change, Owned};
 
 pub mod cloudflare;
+mod connect;
 pub mod host;
+
+pub use connect::{Options, connect};
 
 /// What is to be observed: every instance of one environment on one target that is desired or owned.
 #[derive(Debug, Clone, Default)]
@@ -132,4 +135,16 @@ pub trait Provider: Send + Sync {
 
     /// For how long an unknown outcome must be left to settle before it may be observed.
     fn settle(&self) -> Duration;
+}
+
+/// An error with its causes, in one line: `what: cause: cause`.
+pub fn chain(error: &dyn std::error::Error) -> String {
+    let mut line = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        line.push_str(": ");
+        line.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    line
 }

@@ -1,1 +1,323 @@
-//! Not built yet.
+//! One pass over one environment, readable in one screen.
+//!
+//! Goes in: a revision that was fetched, and the [`Context`]. Comes out: an [`Outcome`]; store, targets and Git have been
+//! brought along.
+//!
+//! **Invariant:** level-triggered: nothing is taken from the event that woke us. Every way out that is not success leaves
+//! the last good state as it is, and says in the environment's record why.
+
+mod context;
+mod observe;
+mod publish;
+mod recover;
+mod resolve;
+mod rollback;
+mod verdict;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use chrono::{DateTime, TimeDelta, Utc};
+
+use crate::apply::{self, ChangeResult, Progress, Report, Run, boundary};
+use crate::model::{Bundle, EnvironmentId, ObservedState, ResourceName, Revision, SecretMark};
+use crate::plan::{Inventory, Plan};
+use crate::policy::{ApprovedPlan, RunKind as PolicyRunKind};
+use crate::record::{Condition, ConditionReason, EnvironmentRecord, GenerationState, RunKind};
+
+pub use context::{Context, Event, with_source};
+pub use publish::publish;
+pub use resolve::{Resolved, load_rules};
+pub use verdict::judge;
+pub use rollback::{RollbackError, RolledBack, rollback};
+
+/// What a pass concluded, and when to look again.
+#[derive(Debug, Clone)]
+pub struct Outcome {
+    /// Where the environment stands.
+    pub condition: Condition,
+    /// The plan that was made, where the pass came so far.
+    pub plan: Option<Plan>,
+    /// What became of its changes, where it was carried out.
+    pub report: Option<Report>,
+    /// When to look again although nothing woke us.
+    pub requeue: Duration,
+}
+
+/// Why a pass goes no further.
+#[derive(Debug, Clone)]
+pub struct Stop {
+    /// Where the environment stands.
+    pub condition: Condition,
+    /// Look again after this, where the reason passes by itself.
+    pub requeue: Option<Duration>,
+}
+
+impl Stop {
+    fn stalled(reason: ConditionReason, message: impl Into<String>) -> Self {
+        Self { condition: Condition::Stalled { reason, message: message.into() }, requeue: None }
+    }
+
+    fn waiting(reason: ConditionReason, message: impl Into<String>, requeue: Option<Duration>) -> Self {
+        Self { condition: Condition::Reconciling { reason, message: message.into() }, requeue }
+    }
+
+    fn internal(error: &dyn std::error::Error) -> Self {
+        Self::waiting(ConditionReason::ApplyFailed, crate::provider::chain(error), None)
+    }
+}
+
+/// A plan with everything behind it.
+pub struct Prepared {
+    /// What is desired, with its bytes.
+    pub bundle: Bundle,
+    /// What is owned.
+    pub inventory: Inventory,
+    /// What is there.
+    pub observed: ObservedState,
+    /// What is to be done.
+    pub plan: Plan,
+    /// Operations whose outcome was never seen and has no visible effect, by instance.
+    recovery: recover::Recovery,
+    providers: apply::Providers,
+}
+
+/// One pass: resolve, observe, plan, judge, apply, record.
+///
+/// `force` looks at the live world although nothing changed and no drift check is due.
+pub async fn reconcile(context: &Context, environment: &EnvironmentId, revision: &Revision, force: bool) -> Outcome {
+    let now = Utc::now();
+    let record = match context.store.environment(environment) {
+        Ok(record) => record.unwrap_or_else(|| EnvironmentRecord::new(environment.clone(), now)),
+        Err(error) => return outcome(&EnvironmentRecord::new(environment.clone(), now), Stop::internal(&error)),
+    };
+    match pass(context, &record, revision, force).await {
+        Ok(outcome) => outcome,
+        Err(stop) => {
+            let mut record = context.store.environment(environment).ok().flatten().unwrap_or(record);
+            record.seen = Some(revision.clone());
+            record.inputs = None;
+            record.failures = record.failures.saturating_add(1);
+            let record = record.conclude(stop.condition.clone(), now);
+            context.tell(Event::Concluded { environment, condition: &record.condition });
+            if let Err(error) = context.store.put_environment(&record) {
+                tracing::error!(%environment, error = %crate::provider::chain(&error), "The environment's record cannot be written.");
+            }
+            outcome(&record, stop)
+        }
+    }
+}
+
+fn outcome(record: &EnvironmentRecord, stop: Stop) -> Outcome {
+    let requeue = stop.requeue.unwrap_or_else(|| backoff(record.failures, record.interval_seconds));
+    Outcome { condition: stop.condition, plan: None, report: None, requeue }
+}
+
+/// The delay before the next look at an environment that is not ready: 2 s, doubled with each failure in a row, at most
+/// its interval or five minutes, whichever is longer.
+fn backoff(failures: u32, interval_seconds: u64) -> Duration {
+    let grown = 2_u64.saturating_pow(failures.clamp(1, 20));
+    Duration::from_secs(grown.min(interval_seconds.max(300)))
+}
+
+async fn pass(context: &Context, record: &EnvironmentRecord, revision: &Revision, force: bool) -> Result<Outcome, Stop> {
+    let now = Utc::now();
+    let rules = load_rules(context).map_err(|message| Stop::stalled(ConditionReason::Denied, message))?;
+    let (resolved, inputs) = match resolve::resolve(context, record, revision, &rules, force).await? {
+        Resolved::Unchanged => return unchanged(context, record, revision, now),
+        Resolved::Changed { bundle, inputs } => (bundle, inputs),
+    };
+    let prepared = prepare(context, record, resolved, revision).await?;
+    recover::record(context, &prepared.recovery)?;
+    let mut next = record.clone();
+    next.seen = Some(revision.clone());
+    next.rules = rules.as_ref().map(crate::policy::files_digest);
+    next.interval_seconds = prepared.bundle.desired.sync.interval_seconds;
+    next.orphaned = prepared.plan.orphaned.iter().map(|o| format!("{}: {}", o.key, o.reason)).collect();
+    let step = Step { context, record: next, inputs, revision, kind: RunKind::Apply, now };
+    verdict::held_by_quarantine(context, &prepared)?;
+    if prepared.plan.is_empty() {
+        return step.nothing_to_do(prepared);
+    }
+    if let Some(outcome) = step.drift_only(&prepared) {
+        return outcome;
+    }
+    let (approved, warnings) = verdict::judge(context, &step.record, &prepared, revision, rules, PolicyRunKind::Apply, now).await?;
+    step.carry_out(prepared, &approved, warnings).await
+}
+
+/// Everything up to the plan. Nothing is written: a dry run is to call this, and nothing else.
+///
+/// # Errors
+/// [`Stop`] where there can be no plan now.
+pub async fn prepare(context: &Context, record: &EnvironmentRecord, bundle: Bundle, revision: &Revision) -> Result<Prepared, Stop> {
+    let environment = &record.environment;
+    let store = |error: crate::store::StoreError| Stop::internal(&error);
+    let opener = Arc::new(observe::open_secrets(context, &bundle.desired)?);
+    let providers = observe::connect(context, &bundle.desired, &opener)?;
+    let inventory = context.store.inventory(environment).map_err(store)?;
+    let attempts = recover::attempts(context, environment)?;
+    let observed = observe::observe(&bundle.desired, &inventory, &attempts, &providers).await;
+    let marks = opener.marks(&bundle.desired.used_secrets());
+    let (inventory, recovery) = recover::recover(&attempts, &observed, inventory, &bundle.desired, &marks, revision);
+    let plan = verdict::plan(context, record, &bundle.desired, &marks, &observed, &inventory, revision).await?;
+    Ok(Prepared { bundle, inventory, observed, plan, marks, recovery, providers })
+}
+
+/// Nothing that this environment reads has changed: at most the revision that was seen moves on.
+fn unchanged(context: &Context, record: &EnvironmentRecord, revision: &Revision, now: DateTime<Utc>) -> Result<Outcome, Stop> {
+    if record.seen.as_ref() != Some(revision) {
+        let record = EnvironmentRecord { seen: Some(revision.clone()), applied: Some(revision.clone()), ..record.clone() };
+        context.store.put_environment(&record).map_err(|error| Stop::internal(&error))?;
+    }
+    Ok(Outcome { condition: record.condition.clone(), plan: None, report: None, requeue: until_due(record, now) })
+}
+
+/// How long until the live world is to be looked at again.
+fn until_due(record: &EnvironmentRecord, now: DateTime<Utc>) -> Duration {
+    let interval = TimeDelta::seconds(i64::try_from(record.interval_seconds).unwrap_or(i64::MAX / 1_000));
+    let due = record.observed_at.map_or(now, |at| at + interval);
+    (due - now).to_std().unwrap_or(Duration::ZERO).max(Duration::from_millis(100))
+}
+
+/// What the last steps of a pass have in common.
+struct Step<'a> {
+    context: &'a Context,
+    record: EnvironmentRecord,
+    inputs: Option<crate::model::Inputs>,
+    revision: &'a Revision,
+    kind: RunKind,
+    now: DateTime<Utc>,
+}
+
+impl Step<'_> {
+    /// What is merged is what runs already.
+    fn nothing_to_do(mut self, prepared: Prepared) -> Result<Outcome, Stop> {
+        let store = |error: crate::store::StoreError| Stop::internal(&error);
+        let condition = self.ready_or_blocked(&prepared.plan, "nothing to do");
+        if matches!(condition, Condition::Ready { .. }) {
+            self.record.bundle = Some(self.context.store.put_bundle(&prepared.bundle).map_err(store)?);
+            self.complete();
+        } else {
+            self.record.inputs = None;
+            self.record.failures = self.record.failures.saturating_add(1);
+        }
+        let record = self.record.conclude(condition, self.now);
+        self.context.store.put_environment(&record).map_err(store)?;
+        self.context.tell(Event::Concluded { environment: &record.environment, condition: &record.condition });
+        let requeue = match record.condition {
+            Condition::Ready { .. } => until_due(&record, self.now),
+            _ => backoff(record.failures, record.interval_seconds),
+        };
+        Ok(Outcome { condition: record.condition, plan: Some(prepared.plan), report: None, requeue })
+    }
+
+    /// The definitions say to show drift and leave it, and drift is all there is.
+    fn drift_only(&self, prepared: &Prepared) -> Option<Result<Outcome, Stop>> {
+        let report_only = prepared.bundle.desired.sync.drift == crate::model::DriftMode::Report;
+        if !report_only || !crate::plan::is_drift_only(&prepared.plan) {
+            return None;
+        }
+        let mut record = self.record.clone();
+        record.observed_at = Some(self.now);
+        let drifted: Vec<String> = prepared.plan.changes.iter().map(|change| change.key.to_string()).collect();
+        let message = format!("{} drifted, left as it is (sync.drift = \"report\"): {}", drifted.len(), drifted.join(", "));
+        let record = record.conclude(Condition::Stalled { reason: ConditionReason::Drifted, message }, self.now);
+        let outcome = self.context.store.put_environment(&record).map_err(|error| Stop::internal(&error)).map(|()| Outcome {
+            condition: record.condition.clone(),
+            plan: Some(prepared.plan.clone()),
+            report: None,
+            requeue: until_due(&record, self.now),
+        });
+        Some(outcome)
+    }
+
+    /// Applies, ends the generation, and writes it into Git.
+    async fn carry_out(mut self, prepared: Prepared, approved: &ApprovedPlan, warnings: Vec<String>) -> Result<Outcome, Stop> {
+        let store = |error: crate::store::StoreError| Stop::internal(&error);
+        let context = self.context;
+        let Prepared { bundle, inventory, observed, plan, recovery, providers, marks: _ } = prepared;
+        boundary::reach("before_generation");
+        let digest = context.store.put_bundle(&bundle).map_err(store)?;
+        let mut generation = context.store.begin_generation(&plan, self.revision, self.kind, digest, self.now).map_err(store)?;
+        let environment = &generation.environment.clone();
+        tracing::info!(%environment, revision = %self.revision, generation = generation.number, changes = plan.changes.len(), "Applying.");
+        context.tell(Event::Applying { generation: &generation, plan: &plan });
+        let Bundle { desired, contents } = bundle;
+        let progress = |progress: Progress<'_>| context.tell(Event::Change { environment, progress });
+        let run = Run {
+            approved,
+            desired: &desired,
+            contents: Arc::new(contents),
+            generation: &generation,
+            inventory: &inventory,
+            observed: &observed,
+            providers: &providers,
+            store: &context.store,
+            earlier: &recovery.earlier,
+            stop: &context.stop,
+            progress: &progress,
+        };
+        let report = apply::apply(&run).await.map_err(store)?;
+        boundary::reach("before_end");
+        let now = Utc::now();
+        generation.finished_at = Some(now);
+        let condition = if report.is_complete() {
+            generation.state = GenerationState::Applied;
+            self.record.bundle = Some(digest);
+            let message = format!("{} generation {}: {}", self.kind.as_str(), generation.number, generation.tally);
+            let condition = self.ready_or_blocked(&plan, &message);
+            if matches!(condition, Condition::Ready { .. }) {
+                self.complete();
+            }
+            condition
+        } else {
+            generation.state = GenerationState::Failed;
+            let message = apply::failures(&report).join("; ");
+            generation.message = Some(message.clone());
+            self.record.inputs = None;
+            self.record.failures = self.record.failures.saturating_add(1);
+            failed(&report, message)
+        };
+        self.record.unpublished = true;
+        self.record.warnings = warnings;
+        let record = self.record.conclude(condition, now);
+        context.store.end_generation(&generation, &record).map_err(store)?;
+        boundary::reach("after_end");
+        tracing::info!(%environment, revision = %self.revision, generation = generation.number, state = generation.state.as_str(), "Ended.");
+        context.tell(Event::Concluded { environment, condition: &record.condition });
+        publish(context, environment).await;
+        let requeue = match record.condition {
+            Condition::Ready { .. } => until_due(&record, now),
+            _ => backoff(record.failures, record.interval_seconds),
+        };
+        Ok(Outcome { condition: record.condition, plan: Some(plan), report: Some(report), requeue })
+    }
+
+    /// The revision is what runs: the next pass has no work until something that it read changes.
+    fn complete(&mut self) {
+        self.record.applied = Some(self.revision.clone());
+        self.record.inputs = self.inputs.clone();
+        self.record.observed_at = Some(Utc::now());
+        self.record.failures = 0;
+    }
+
+    fn ready_or_blocked(&self, plan: &Plan, message: &str) -> Condition {
+        verdict::blocked(plan)
+            .unwrap_or_else(|| Condition::Ready { reason: ConditionReason::Applied, message: format!("{} is applied: {message}", self.revision) })
+    }
+}
+
+/// Where an environment stands after an apply that was not complete.
+fn failed(report: &Report, message: String) -> Condition {
+    let passes = |result: &ChangeResult| match result {
+        ChangeResult::Unknown(_) | ChangeResult::Conflict(_) | ChangeResult::NotBegun | ChangeResult::Skipped(_) | ChangeResult::Done => true,
+        ChangeResult::Refused(failure) => failure.retry != crate::model::Retry::Stalled,
+    };
+    if report.results.iter().all(|(_, result)| passes(result)) {
+        Condition::Reconciling { reason: ConditionReason::ApplyFailed, message }
+    } else {
+        Condition::Stalled { reason: ConditionReason::ApplyFailed, message }
+    }
+}

@@ -179,3 +179,18 @@ impl EnvironmentRecord {
         self
     }
 }
+
+/// What is known of the repository.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SourceRecord {
+    /// The remote, without any credentials.
+    pub remote: String,
+    /// The newest revision that was accepted.
+    pub head: Option<Revision>,
+    /// When it was last asked.
+    pub at: DateTime<Utc>,
+    /// What is wrong with it, and what to do; the environments are held at what runs.
+    pub fault: Option<String>,
+    /// Since when.
+    pub fault_since: Option<DateTime<Utc>>,
+}

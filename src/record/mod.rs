@@ -10,7 +10,7 @@ mod hold;
 mod note;
 mod operation;
 
-pub use environment::{Condition, ConditionReason, EnvironmentRecord};
+pub use environment::{Condition, ConditionReason, EnvironmentRecord, SourceRecord};
 pub use generation::{Generation, GenerationState, RunKind, Tally};
 pub use hold::{Quarantine, QuarantineEntry, absent_digest};
 pub use note::Note;

@@ -1,1 +1,197 @@
-//! Not built yet.
+//! The daemon's own settings: file, environment variables and flags come together here and nowhere else.
+//!
+//! Goes in: the text of the settings file, and what flags and variables said. Comes out: [`Settings`], complete.
+//!
+//! **Invariant:** nothing that a watched repository says can change a setting: what the daemon trusts is decided on its
+//! own machine.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde::Deserialize;
+
+use crate::model::{Diagnostic, parse_interval};
+
+/// The settings, complete and checked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Settings {
+    /// Where the store, the bare repository and the control socket are.
+    pub data: PathBuf,
+    /// The repository; `None` where the verb needs none.
+    pub remote: Option<String>,
+    /// The branch that is followed.
+    pub branch: String,
+    /// How often the remote is asked.
+    pub poll: Duration,
+    /// Watch the repository, where it is a folder of this machine.
+    pub watch: bool,
+    /// POSIX cron expressions at which to look as well.
+    pub schedules: Vec<String>,
+    /// Push notes and refs to the remote.
+    pub push_records: bool,
+    /// A program that prints the credentials for https (as `GIT_ASKPASS`).
+    pub askpass: Option<PathBuf>,
+    /// The ssh command and its arguments, where it is not `ssh`.
+    pub ssh_command: Option<Vec<String>>,
+    /// The age identity that opens secrets; else the systemd credential `trunkline-identity`, if there is one.
+    pub identity: Option<PathBuf>,
+    /// A folder of Rego files that judge every plan, in the place of the repository's own.
+    pub pinned_policies: Option<PathBuf>,
+    /// How many instances one apply may delete without an acknowledgement.
+    pub max_deletes: usize,
+    /// What part of the inventory one apply may delete without an acknowledgement, in percent.
+    pub max_delete_percent: u8,
+}
+
+/// What flags and environment variables said.
+#[derive(Debug, Clone, Default)]
+pub struct Overrides {
+    /// `--data`.
+    pub data: Option<PathBuf>,
+    /// `--remote`.
+    pub remote: Option<String>,
+    /// `--branch`.
+    pub branch: Option<String>,
+    /// `--identity`.
+    pub identity: Option<PathBuf>,
+    /// `--poll`.
+    pub poll: Option<Duration>,
+}
+
+/// Why there are no settings.
+#[derive(Debug, thiserror::Error)]
+pub enum SettingsError {
+    /// The file cannot be read.
+    #[error("the settings file {path} cannot be read")]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// The system's answer.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The file has faults.
+    #[error("the settings file has {} fault(s)", .0.len())]
+    Faults(Vec<Diagnostic>),
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct SettingsToml {
+    data: Option<PathBuf>,
+    #[serde(default)]
+    repository: RepositoryToml,
+    #[serde(default)]
+    secrets: SecretsToml,
+    #[serde(default)]
+    policy: PolicyToml,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RepositoryToml {
+    remote: Option<String>,
+    branch: Option<String>,
+    poll: Option<toml::Spanned<String>>,
+    watch: Option<bool>,
+    #[serde(default)]
+    schedules: Vec<String>,
+    push_records: Option<bool>,
+    askpass: Option<PathBuf>,
+    ssh_command: Option<Vec<String>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct SecretsToml {
+    identity: Option<PathBuf>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct PolicyToml {
+    pinned: Option<PathBuf>,
+    max_deletes: Option<usize>,
+    max_delete_percent: Option<u8>,
+}
+
+/// Where the settings file is looked for when no flag names one.
+pub const DEFAULT_FILE: &str = "/etc/trunkline/daemon.toml";
+
+/// The folder for state when neither flag nor file names one: the system's for root, else the user's.
+pub fn default_data(home: Option<&Path>, is_root: bool) -> PathBuf {
+    match home {
+        Some(home) if !is_root => home.join(".local/state/trunkline"),
+        _ => PathBuf::from("/var/lib/trunkline"),
+    }
+}
+
+/// Reads the settings: a flag or variable wins over the file, the file over the default. A file that was not named and
+/// is not there counts as empty.
+///
+/// # Errors
+/// [`SettingsError`]
+pub fn load(file: Option<&Path>, default_data: PathBuf, overrides: Overrides) -> Result<Settings, SettingsError> {
+    let path = file.unwrap_or(Path::new(DEFAULT_FILE));
+    let text = match std::fs::read_to_string(path) {
+        Ok(text) => text,
+        Err(error) if file.is_none() && error.kind() == std::io::ErrorKind::NotFound => String::new(),
+        Err(source) => return Err(SettingsError::File { path: path.to_owned(), source }),
+    };
+    parse(&path.display().to_string(), &text, default_data, overrides)
+}
+
+fn parse(path: &str, text: &str, default_data: PathBuf, overrides: Overrides) -> Result<Settings, SettingsError> {
+    let written: SettingsToml = toml::from_str(text)
+        .map_err(|error| SettingsError::Faults(vec![Diagnostic::error(path, error.span(), error.message())]))?;
+    let SettingsToml { data, repository, secrets, policy } = written;
+    let poll = match &repository.poll {
+        Some(poll) => Some(parse_interval(poll.get_ref()).map_err(|error| {
+            SettingsError::Faults(vec![Diagnostic::error(path, Some(poll.span()), error.to_string())])
+        })?),
+        None => None,
+    };
+    Ok(Settings {
+        data: overrides.data.or(data).unwrap_or(default_data),
+        remote: overrides.remote.or(repository.remote),
+        branch: overrides.branch.or(repository.branch).unwrap_or_else(|| "main".to_owned()),
+        poll: overrides.poll.or(poll).unwrap_or(Duration::from_secs(60)),
+        watch: repository.watch.unwrap_or(true),
+        schedules: repository.schedules,
+        push_records: repository.push_records.unwrap_or(true),
+        askpass: repository.askpass,
+        ssh_command: repository.ssh_command,
+        identity: overrides.identity.or(secrets.identity),
+        pinned_policies: policy.pinned,
+        max_deletes: policy.max_deletes.unwrap_or(5),
+        max_delete_percent: policy.max_delete_percent.unwrap_or(30),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str, overrides: Overrides) -> Result<Settings, SettingsError> {
+        parse("daemon.toml", text, "/default".into(), overrides)
+    }
+
+    #[test]
+    fn a_flag_wins_over_the_file_and_the_file_over_the_default() {
+        let text = "data = \"/file\"\n[repository]\nremote = \"/srv/a.git\"\npoll = \"5m\"\n";
+        let overrides = Overrides { data: Some("/flag".into()), ..Overrides::default() };
+        let settings = read(text, overrides).unwrap();
+        assert_eq!(settings.data, Path::new("/flag"));
+        assert_eq!(settings.remote.as_deref(), Some("/srv/a.git"));
+        assert_eq!(settings.poll, Duration::from_secs(300));
+        assert_eq!(settings.branch, "main");
+    }
+
+    #[test]
+    fn faults_are_named_with_their_place() {
+        for (text, expected) in [("datta = 1", "unknown field"), ("[repository]\npoll = \"1y\"", "not an interval"), ("x", "")] {
+            let Err(SettingsError::Faults(faults)) = read(text, Overrides::default()) else { panic!("{text} was accepted") };
+            assert!(faults[0].message.contains(expected) && faults[0].span().is_some(), "{faults:?}");
+        }
+    }
+}

@@ -6,7 +6,7 @@ use rusqlite::{Connection, OptionalExtension, Transaction, params};
 use super::{Store, StoreError, from_row, to_row};
 use crate::model::{Digest, EnvironmentId, InstanceKey, Revision};
 use crate::plan::{Owned, Plan};
-use crate::record::{EnvironmentRecord, Generation, GenerationState, Operation, OperationState, Quarantine, RunKind, Tally};
+use crate::record::{EnvironmentRecord, Generation, GenerationState, Operation, OperationState, Quarantine, RunKind, SourceRecord, Tally};
 
 /// An operation whose outcome is now known, with what follows for the inventory.
 #[derive(Debug, Clone)]
@@ -28,6 +28,18 @@ impl Store {
     /// [`StoreError`]
     pub fn put_environment(&self, record: &EnvironmentRecord) -> Result<(), StoreError> {
         put_environment(&self.connection(), record)
+    }
+
+    /// Writes what is known of the repository.
+    ///
+    /// # Errors
+    /// [`StoreError`]
+    pub fn put_source(&self, record: &SourceRecord) -> Result<(), StoreError> {
+        self.connection().execute(
+            "INSERT INTO source (id, record) VALUES (1, ?1) ON CONFLICT (id) DO UPDATE SET record = excluded.record",
+            [to_row("source", record)?],
+        )?;
+        Ok(())
     }
 
     /// Begins a generation: it gets the next number and the hash of the one before it.

@@ -112,6 +112,16 @@ impl Store {
         Ok(Self { connection: Mutex::new(connection), _lock: None })
     }
 
+    /// An empty store in memory: what a preview reads where nothing was ever applied.
+    ///
+    /// # Errors
+    /// [`StoreError`]
+    pub fn in_memory() -> Result<Self, StoreError> {
+        let connection = Connection::open_in_memory()?;
+        schema::prepare(&connection)?;
+        Ok(Self { connection: Mutex::new(connection), _lock: None })
+    }
+
     fn connection(&self) -> MutexGuard<'_, Connection> {
         // A panic while the lock was held rolled its transaction back: the connection is still good.
         self.connection.lock().unwrap_or_else(PoisonError::into_inner)

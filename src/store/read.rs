@@ -5,7 +5,7 @@ use rusqlite::{OptionalExtension, params};
 use super::{Store, StoreError, from_row};
 use crate::model::EnvironmentId;
 use crate::plan::{Inventory, Plan};
-use crate::record::{EnvironmentRecord, Generation, GenerationState, Operation, Quarantine};
+use crate::record::{EnvironmentRecord, Generation, GenerationState, Operation, Quarantine, SourceRecord};
 
 impl Store {
     /// The record of an environment; `None` where it was never looked at.
@@ -26,6 +26,14 @@ impl Store {
     /// [`StoreError`]
     pub fn environments(&self) -> Result<Vec<EnvironmentRecord>, StoreError> {
         self.rows("environment", "SELECT record FROM environment ORDER BY id", [])
+    }
+
+    /// What is known of the repository.
+    ///
+    /// # Errors
+    /// [`StoreError`]
+    pub fn source(&self) -> Result<Option<SourceRecord>, StoreError> {
+        Ok(self.rows("source", "SELECT record FROM source", [])?.into_iter().next())
     }
 
     /// What an environment owns.

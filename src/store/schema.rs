@@ -24,6 +24,7 @@ CREATE TABLE inventory (key TEXT PRIMARY KEY, environment TEXT NOT NULL, record 
 CREATE INDEX inventory_of_environment ON inventory (environment);
 CREATE TABLE bundle (digest TEXT PRIMARY KEY, desired TEXT NOT NULL) STRICT;
 CREATE TABLE blob (digest TEXT PRIMARY KEY, bytes BLOB NOT NULL) STRICT;
+CREATE TABLE source (id INTEGER PRIMARY KEY CHECK (id = 1), record TEXT NOT NULL) STRICT;
 CREATE TABLE quarantine (environment TEXT PRIMARY KEY, record TEXT NOT NULL) STRICT;
 "];
 

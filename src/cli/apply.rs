@@ -1,0 +1,71 @@
+//! `apply`: fetch, and make what is merged what runs, once.
+
+use std::time::Duration;
+
+use serde_json::json;
+
+use super::arguments::{Apply, Global, Output};
+use super::output::{Failure, note, progress, show, show_json};
+use super::{ERROR, OK, run, status, workspace};
+use crate::daemon::control::{self, Request};
+use crate::daemon::{self, StartError};
+use crate::reconcile::{publish, reconcile};
+use crate::settings::Settings;
+use crate::status::EnvironmentStatus;
+use crate::store::{LockError, StoreError};
+
+pub(super) async fn apply(global: &Global, verb: &Apply) -> Result<u8, Failure> {
+    let settings = workspace::settings(global)?;
+    let stop = run::stop_on_signal()?;
+    let context = match daemon::context(settings.clone(), stop, Box::new(progress)) {
+        Ok(context) => context,
+        Err(StartError::Store(StoreError::Lock(LockError::Held { .. }))) => return through_daemon(&settings, verb).await,
+        Err(error) => return Err(Failure::of(&error).hint(error.hint())),
+    };
+    let fetch = daemon::fetch(&context).await;
+    if let Some(fault) = fetch.fault {
+        return Err(Failure::new(format!("nothing is applied: {fault}")));
+    }
+    let head = fetch.head.ok_or_else(|| Failure::new("the repository has no revision"))?;
+    let environments = daemon::environments(&context, &head).await.map_err(Failure::new)?;
+    if let Some(unknown) = verb.environments.iter().find(|id| !environments.contains(id)) {
+        return Err(Failure::new(format!("{head} does not define the environment {unknown}")));
+    }
+    for environment in environments.iter().filter(|id| verb.environments.is_empty() || verb.environments.contains(id)) {
+        publish(&context, environment).await;
+        Box::pin(reconcile(&context, environment, &head, true)).await;
+    }
+    report(&status::collect(&context.store, &verb.environments)?, verb.output)
+}
+
+/// A daemon works on the data folder: it is asked to look, and watched until it has.
+async fn through_daemon(settings: &Settings, verb: &Apply) -> Result<u8, Failure> {
+    note("a daemon works on this data folder; it is asked to look now");
+    let answer = control::ask(&settings.data, &Request::Sync).await?;
+    let answer = answer.ok_or_else(|| Failure::new("the process that works on the data folder does not answer on its control socket"))?;
+    if !answer.ok {
+        return Err(Failure::new(answer.message).hint(answer.hint));
+    }
+    let store = workspace::reader(settings)?;
+    let head = store.source().map_err(|error| workspace::store_failure(&error))?.and_then(|source| source.head);
+    loop {
+        let statuses = status::collect(&store, &verb.environments)?;
+        let looked = |s: &EnvironmentStatus| s.seen == head && s.generation.as_ref().is_none_or(|g| g.finished_at.is_some());
+        if statuses.iter().all(looked) {
+            return report(&statuses, verb.output);
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}
+
+fn report(statuses: &[EnvironmentStatus], output: Output) -> Result<u8, Failure> {
+    match output {
+        Output::Json => show_json(&json!({ "version": 1, "environments": statuses }))?,
+        Output::Text => {
+            for status in statuses {
+                show(&format!("{}: {} ({}): {}", status.environment, status.condition, status.reason, status.message))?;
+            }
+        }
+    }
+    Ok(if statuses.iter().all(EnvironmentStatus::is_ready) { OK } else { ERROR })
+}

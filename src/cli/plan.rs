@@ -1,0 +1,148 @@
+//! `plan`: what would change.
+
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+
+use chrono::Utc;
+use serde_json::json;
+use tokio_util::sync::CancellationToken;
+
+use super::arguments::{Global, Output, Plan};
+use super::output::{Failure, note, show, show_json};
+use super::{DIFFERENT, ERROR, OK, workspace};
+use crate::daemon;
+use crate::definition::{self, Cache, Resolution};
+use crate::document;
+use crate::model::{EnvironmentId, Revision, Tree};
+use crate::plan::{RenderOptions, render_text, to_json};
+use crate::policy::RunKind;
+use crate::reconcile::{Context, judge, load_rules, prepare};
+use crate::record::EnvironmentRecord;
+use crate::secrets::Identities;
+use crate::settings::Settings;
+use crate::store::{Store, StoreError};
+
+pub(super) async fn plan(global: &Global, verb: &Plan) -> Result<u8, Failure> {
+    let settings = workspace::settings(global)?;
+    let (context, revision, resolutions) = match &verb.worktree {
+        Some(folder) => from_folder(&settings, folder, verb, global)?,
+        None => from_remote(&settings, verb, global)?,
+    };
+    let mut status = OK;
+    let mut documents = Vec::new();
+    for (environment, resolution) in resolutions {
+        let Some(bundle) = resolution.bundle else { continue };
+        let record = context.store.environment(&environment).map_err(|error| workspace::store_failure(&error))?;
+        let record = record.unwrap_or_else(|| EnvironmentRecord::new(environment.clone(), Utc::now()));
+        let prepared = Box::pin(prepare(&context, &record, bundle, &revision)).await;
+        let prepared = prepared.map_err(|stop| Failure::new(format!("{environment}: {}", stop.condition.message())))?;
+        let rules = load_rules(&context).map_err(Failure::new)?;
+        let judged = judge(&context, &record, &prepared, &revision, rules, RunKind::Apply, Utc::now()).await;
+        let (refused, warnings) = match judged {
+            Ok((_, warnings)) => (None, warnings),
+            Err(stop) if prepared.plan.is_empty() => (None, vec![stop.condition.message().to_owned()]),
+            Err(stop) => (Some(stop.condition), Vec::new()),
+        };
+        if refused.is_some() || !prepared.plan.blocked.is_empty() {
+            status = ERROR;
+        } else if !prepared.plan.is_empty() && status == OK {
+            status = DIFFERENT;
+        }
+        match verb.output {
+            Output::Json => documents.push(json!({
+                "plan": to_json(&prepared.plan), "refused": refused.as_ref().map(|c| c.message()), "warnings": warnings,
+            })),
+            Output::Text => {
+                let contents = context_contents(&context, &record, &prepared.bundle.contents)?;
+                show(&render_text(&prepared.plan, &|digest| contents.get(digest).cloned(), RenderOptions { colour: global.colour() }))?;
+                warnings.iter().for_each(|warning| note(&format!("warning: {warning}")));
+                if let Some(refused) = refused {
+                    note(&format!("this plan would not be applied: {}", refused.message()));
+                }
+            }
+        }
+    }
+    if verb.output == Output::Json {
+        show_json(&json!({ "version": 1, "revision": revision_name(&revision), "plans": documents }))?;
+    }
+    Ok(status)
+}
+
+/// The new bytes, and those that run: a diff shows both.
+fn context_contents(context: &Context, record: &EnvironmentRecord, new: &crate::model::Contents) -> Result<crate::model::Contents, Failure> {
+    let mut contents = new.clone();
+    if let Some(digest) = record.bundle
+        && let Some(bundle) = context.store.bundle(&digest).map_err(|error| workspace::store_failure(&error))?
+    {
+        contents.extend(bundle.contents);
+    }
+    Ok(contents)
+}
+
+fn revision_name(revision: &Revision) -> Option<String> {
+    (revision.branch != WORKTREE).then(|| revision.full())
+}
+
+/// What stands in the place of a branch where a folder is planned for.
+const WORKTREE: &str = "worktree";
+
+type Planned = (Context, Revision, Vec<(EnvironmentId, Resolution)>);
+
+fn from_folder(settings: &Settings, folder: &Path, verb: &Plan, global: &Global) -> Result<Planned, Failure> {
+    let workspace = workspace::resolve(folder, &verb.environments)?;
+    if workspace.has_errors() {
+        note(&workspace.render(global.colour()));
+        return Err(Failure::new("the definitions have faults; there is no plan"));
+    }
+    let remote = settings.remote.clone().unwrap_or_else(|| folder.display().to_string());
+    let context = preview(Settings { remote: Some(remote), ..settings.clone() })?;
+    let revision = Revision { branch: WORKTREE.to_owned(), commit: "0".repeat(40) };
+    Ok((context, revision, workspace.environments))
+}
+
+fn from_remote(settings: &Settings, verb: &Plan, global: &Global) -> Result<Planned, Failure> {
+    let context = preview(settings.clone())?;
+    let source = context.source.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let fetched = source.fetch().map_err(|error| Failure::of(&error).hint(error.hint()))?;
+    let tree = source.tree(&fetched.revision.commit).map_err(|error| Failure::of(&error))?;
+    let (found, _) = definition::environments(&tree).map_err(|error| Failure::of(&error))?;
+    if let Some(unknown) = verb.environments.iter().find(|id| !found.contains(id)) {
+        return Err(Failure::new(format!("{} does not define the environment {unknown}", fetched.revision)));
+    }
+    let mut cache = Cache::default();
+    let mut resolutions = Vec::new();
+    for environment in found.into_iter().filter(|id| verb.environments.is_empty() || verb.environments.contains(id)) {
+        let resolution = definition::resolve(&tree, &environment, &mut cache).map_err(|error| Failure::of(&error))?;
+        if resolution.bundle.is_none() {
+            let read = |path: &str| tree.read(path, 1 << 20).ok().flatten();
+            note(&document::render(&resolution.diagnostics, &read, global.colour()));
+            return Err(Failure::new(format!("the definitions of {environment} have faults; there is no plan")));
+        }
+        resolutions.push((environment, resolution));
+    }
+    drop(tree);
+    drop(source);
+    Ok((context, fetched.revision, resolutions))
+}
+
+/// A context that writes nothing but its own copy of the repository: the store is opened for reading, or is an empty one
+/// in memory where nothing was ever applied.
+fn preview(settings: Settings) -> Result<Context, Failure> {
+    let store = match Store::read_only(&settings.data) {
+        Err(StoreError::Missing(_)) => Store::in_memory(),
+        other => other,
+    };
+    let store = store.map_err(|error| workspace::store_failure(&error))?;
+    let identities = Identities::load(settings.identity.as_deref()).map_err(|error| Failure::of(&error).hint(error.hint()))?;
+    let source = daemon::open_source(&settings, "plan.git").map_err(|error| Failure::of(&error).hint(error.hint()))?;
+    Ok(Context {
+        source: Arc::new(Mutex::new(source)),
+        cache: Arc::new(Mutex::new(Cache::default())),
+        store: Arc::new(store),
+        identities: identities.map(Arc::new),
+        credentials: std::env::var_os("CREDENTIALS_DIRECTORY").map(Into::into),
+        stop: CancellationToken::new(),
+        listener: Box::new(|_| {}),
+        settings,
+    })
+}

@@ -1,0 +1,208 @@
+//! The control socket: verbs that change something speak to a running daemon through `control.sock` in its data folder.
+//!
+//! One JSON line a connection each way. The folder has mode 0700: whoever can reach the socket could write the store.
+//!
+//! **Invariant:** nothing is carried out here; a call is handed to the loop, which knows what is running.
+
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+
+use serde::{Deserialize, Serialize};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use crate::model::EnvironmentId;
+use crate::reconcile::{Context, RollbackError, RolledBack, with_source};
+
+/// What can be asked of a running daemon.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "verb")]
+pub enum Request {
+    /// Fetch now, and look at every environment.
+    Sync,
+    /// Apply an earlier revision again.
+    Rollback {
+        /// Where.
+        environment: EnvironmentId,
+        /// The first digits of the revision; the one before what runs, if absent.
+        to: Option<String>,
+        /// Who says so.
+        owner: String,
+    },
+    /// Lift a quarantine, and accept a rewritten history.
+    Resume {
+        /// Where.
+        environment: EnvironmentId,
+    },
+}
+
+impl Request {
+    /// The environment that it is about.
+    pub fn environment(&self) -> Option<&EnvironmentId> {
+        match self {
+            Self::Sync => None,
+            Self::Rollback { environment, .. } | Self::Resume { environment } => Some(environment),
+        }
+    }
+}
+
+/// How a request went.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Answer {
+    /// Whether it was carried out.
+    pub ok: bool,
+    /// For people.
+    pub message: String,
+    /// What the reader can do now.
+    pub hint: Option<String>,
+}
+
+impl Answer {
+    /// It was carried out.
+    pub fn ok(message: impl Into<String>) -> Self {
+        Self { ok: true, message: message.into(), hint: None }
+    }
+
+    /// It was not.
+    pub fn failed(message: impl Into<String>, hint: Option<String>) -> Self {
+        Self { ok: false, message: message.into(), hint }
+    }
+}
+
+/// A request with the way back.
+#[derive(Debug)]
+pub struct Call {
+    /// What is asked.
+    pub request: Request,
+    reply: Mutex<Option<oneshot::Sender<Answer>>>,
+}
+
+impl Call {
+    /// Sends the answer; a caller that has gone away is no fault.
+    pub fn answer(&self, answer: Answer) {
+        let reply = self.reply.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take();
+        if let Some(reply) = reply {
+            let _ = reply.send(answer);
+        }
+    }
+}
+
+/// Where the socket of the data folder `data` is.
+pub fn path(data: &Path) -> PathBuf {
+    data.join("control.sock")
+}
+
+/// Listens on the socket of `data`, handing calls to `calls` until stopped.
+pub(super) fn listen(data: &Path, calls: mpsc::Sender<Call>, stop: CancellationToken) -> std::io::Result<JoinHandle<()>> {
+    let path = path(data);
+    // The store's lock is ours: a socket that is there was left by a daemon that died.
+    let _ = std::fs::remove_file(&path);
+    let listener = UnixListener::bind(&path)?;
+    Ok(tokio::spawn(async move {
+        loop {
+            let stream = tokio::select! {
+                () = stop.cancelled() => return,
+                accepted = listener.accept() => accepted,
+            };
+            if let Ok((stream, _)) = stream {
+                let calls = calls.clone();
+                tokio::spawn(async move {
+                    if let Err(error) = serve(stream, calls).await {
+                        tracing::warn!(%error, "A control connection broke.");
+                    }
+                });
+            }
+        }
+    }))
+}
+
+const LINE: u64 = 64 * 1024;
+
+async fn serve(stream: UnixStream, calls: mpsc::Sender<Call>) -> std::io::Result<()> {
+    let (read, mut write) = stream.into_split();
+    let mut line = String::new();
+    BufReader::new(read.take(LINE)).read_line(&mut line).await?;
+    let answer = match serde_json::from_str::<Request>(&line) {
+        Err(error) => Answer::failed(format!("the request cannot be read: {error}"), None),
+        Ok(request) => {
+            let (reply, answer) = oneshot::channel();
+            let call = Call { request, reply: Mutex::new(Some(reply)) };
+            let sent = calls.send(call).await.is_ok();
+            let stopping = || Answer::failed("the daemon is stopping", None);
+            if sent { answer.await.unwrap_or_else(|_| stopping()) } else { stopping() }
+        }
+    };
+    let mut text = serde_json::to_string(&answer).map_err(std::io::Error::other)?;
+    text.push('\n');
+    write.write_all(text.as_bytes()).await
+}
+
+/// Asks the daemon that works on `data`; `None` where none listens.
+///
+/// # Errors
+/// The system's, where the connection breaks.
+pub async fn ask(data: &Path, request: &Request) -> std::io::Result<Option<Answer>> {
+    let Ok(mut stream) = UnixStream::connect(path(data)).await else { return Ok(None) };
+    let mut text = serde_json::to_string(request).map_err(std::io::Error::other)?;
+    text.push('\n');
+    stream.write_all(text.as_bytes()).await?;
+    let mut answer = String::new();
+    BufReader::new(stream.take(LINE)).read_line(&mut answer).await?;
+    serde_json::from_str(&answer).map(Some).map_err(std::io::Error::other)
+}
+
+/// Lifts what holds an environment: the quarantine, and a rewritten history of the branch.
+pub async fn resume(context: &Context, environment: &EnvironmentId) -> Answer {
+    let quarantine = match context.store.quarantine(environment) {
+        Ok(quarantine) => quarantine,
+        Err(error) => return Answer::failed(crate::provider::chain(&error), error.hint()),
+    };
+    if let Err(error) = context.store.put_quarantine(environment, None) {
+        return Answer::failed(crate::provider::chain(&error), error.hint());
+    }
+    let accepted = with_source(&context.source, |source| match source.fetch() {
+        Err(crate::source::SourceError::Rewritten { to, .. }) => source.accept(&to).map(|()| Some(to)),
+        Ok(_) => Ok(None),
+        Err(error) => Err(error),
+    })
+    .await;
+    let mut done = Vec::new();
+    if let Some(quarantine) = quarantine {
+        done.push(format!("{} entries of the quarantine of {} lifted", quarantine.entries.len(), quarantine.abandoned));
+    }
+    match accepted {
+        Ok(Some(to)) => done.push(format!("the rewritten history is accepted at {:.7}", to)),
+        Ok(None) => {}
+        Err(error) => return Answer::failed(crate::provider::chain(&error), error.hint()),
+    }
+    if done.is_empty() {
+        return Answer::ok(format!("nothing holds {environment}"));
+    }
+    Answer::ok(format!("{environment}: {}", done.join("; ")))
+}
+
+/// What a rollback did, for people.
+pub fn rolled_back(result: Result<RolledBack, RollbackError>) -> Answer {
+    let done = match result {
+        Ok(done) => done,
+        Err(error) => return Answer::failed(crate::provider::chain(&error), error.hint()),
+    };
+    let mut lines = vec![format!("{} → {}: {}", done.from.revision, done.to.revision, done.outcome.condition.message())];
+    if !done.quarantined.is_empty() {
+        lines.push(format!("quarantined until changed: {}", done.quarantined.join(", ")));
+    }
+    match &done.proposal {
+        Ok(proposal) if proposal.pushed => lines.push(format!("the revert waits on branch {} for people to merge", proposal.branch)),
+        Ok(proposal) => lines.push(format!("the revert is committed on branch {} of the daemon's repository; it could not be pushed", proposal.branch)),
+        Err(reason) => lines.push(format!("no revert was committed: {reason}")),
+    }
+    if !done.also_touched.is_empty() {
+        let names: Vec<String> = done.also_touched.iter().map(ToString::to_string).collect();
+        lines.push(format!("the same files are read by {}", names.join(", ")));
+    }
+    let ok = done.outcome.report.as_ref().is_none_or(crate::apply::Report::is_complete);
+    Answer { ok, message: lines.join("\n"), hint: None }
+}

@@ -1,0 +1,88 @@
+//! From settings to a context: everything that a pass needs, opened once.
+
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+
+use tokio_util::sync::CancellationToken;
+
+use crate::definition::Cache;
+use crate::reconcile::{Context, Event};
+use crate::secrets::{Identities, SecretsError};
+use crate::settings::Settings;
+use crate::source::{self, Source, SourceError};
+use crate::store::{Store, StoreError};
+
+/// Why there is nothing to work with.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// No remote is named.
+    #[error("no repository is named")]
+    NoRemote,
+    /// The repository cannot be used.
+    #[error(transparent)]
+    Source(#[from] SourceError),
+    /// The store cannot be used.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The identity cannot be used.
+    #[error(transparent)]
+    Secrets(#[from] SecretsError),
+}
+
+impl StartError {
+    /// What the reader can do now.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::NoRemote => Some(format!(
+                "name it with `--remote`, or as `remote` under [repository] in {}",
+                crate::settings::DEFAULT_FILE
+            )),
+            Self::Source(error) => error.hint(),
+            Self::Store(error) => error.hint(),
+            Self::Secrets(error) => error.hint(),
+        }
+    }
+}
+
+/// Opens the store for writing, the repository and the identity.
+///
+/// # Errors
+/// [`StartError`]
+pub fn context(
+    settings: Settings,
+    stop: CancellationToken,
+    listener: Box<dyn Fn(Event<'_>) + Send + Sync>,
+) -> Result<Context, StartError> {
+    let store = Store::open(&settings.data)?;
+    let identities = Identities::load(settings.identity.as_deref())?.map(Arc::new);
+    let source = open_source(&settings, "repository.git")?;
+    Ok(Context {
+        source: Arc::new(Mutex::new(source)),
+        cache: Arc::new(Mutex::new(Cache::default())),
+        store: Arc::new(store),
+        identities,
+        credentials: std::env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from),
+        stop,
+        listener,
+        settings,
+    })
+}
+
+/// Our own repository for the remote of the settings, in the folder `name` of the data folder.
+///
+/// # Errors
+/// [`StartError`]
+pub fn open_source(settings: &Settings, name: &str) -> Result<Source, StartError> {
+    let remote = settings.remote.as_deref().ok_or(StartError::NoRemote)?;
+    Ok(Source::open(source::Options {
+        database: settings.data.join(name),
+        remote: remote.parse()?,
+        branch: settings.branch.parse()?,
+        limits: source::Limits::default(),
+        push_records: settings.push_records,
+        askpass: settings.askpass.clone(),
+        ssh_command: settings.ssh_command.clone(),
+        committer_name: "Trunkline".to_owned(),
+        committer_email: "trunkline@localhost".to_owned(),
+    })?)
+}

@@ -1,0 +1,81 @@
+//! What is there: every target of an environment asked at once.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use futures_util::future::join_all;
+
+use super::{Context, Stop};
+use crate::apply::Providers;
+use crate::model::{DesiredState, InstanceKey, Observed, ObservedState, SecretResolver, TargetName};
+use crate::plan::{Attempt, Inventory};
+use crate::provider::{self, Lookup, Query};
+use crate::record::ConditionReason;
+use crate::secrets::Opener;
+
+/// Opens every secret that is used; fails closed: one that cannot be opened stops the pass.
+pub(super) fn open_secrets(context: &Context, desired: &DesiredState) -> Result<Opener, Stop> {
+    let opener = Opener::new(context.identities.clone(), desired);
+    let faults = opener.open_all(&desired.used_secrets());
+    if faults.is_empty() {
+        return Ok(opener);
+    }
+    let faults: Vec<String> = faults.iter().map(ToString::to_string).collect();
+    Err(Stop::stalled(ConditionReason::Secret, format!("nothing is applied: {}", faults.join("; "))))
+}
+
+/// A provider for each target.
+pub(super) fn connect(context: &Context, desired: &DesiredState, secrets: &Arc<Opener>) -> Result<Providers, Stop> {
+    let secrets: Arc<dyn SecretResolver> = secrets.clone();
+    let mut providers = Providers::new();
+    for (name, target) in &desired.targets {
+        let options = provider::Options {
+            environment: desired.environment.clone(),
+            secrets: secrets.clone(),
+            credentials: context.credentials.clone(),
+        };
+        let provider = provider::connect(target, options)
+            .map_err(|error| Stop::stalled(ConditionReason::Unreachable, format!("target `{name}`: {}", provider::chain(&error))))?;
+        providers.insert(name.clone(), provider);
+    }
+    Ok(providers)
+}
+
+/// Observes everything that is desired, owned or was attempted. What could not be found out is `Unknown`.
+pub(super) async fn observe(
+    desired: &DesiredState,
+    inventory: &Inventory,
+    attempts: &[Attempt],
+    providers: &Providers,
+) -> ObservedState {
+    let mut queries: BTreeMap<TargetName, Query> = BTreeMap::new();
+    let mut ask = |key: &InstanceKey, lookup: Lookup| {
+        queries.entry(key.target.clone()).or_default().instances.entry(key.clone()).or_insert(lookup);
+    };
+    for (key, wanted) in &desired.resources {
+        let owned = inventory.get(key).cloned();
+        ask(key, Lookup { claim: wanted.spec.claim().to_owned(), spec: Some(wanted.spec.clone()), owned });
+    }
+    for (key, owned) in inventory {
+        ask(key, Lookup { claim: owned.claim.clone(), spec: None, owned: Some(owned.clone()) });
+    }
+    for attempt in attempts {
+        ask(&attempt.key, Lookup { claim: attempt.claim.clone(), spec: None, owned: None });
+    }
+    let answers = queries.iter().map(|(target, query)| ask_target(providers, target, query));
+    join_all(answers).await.into_iter().flatten().collect()
+}
+
+async fn ask_target(providers: &Providers, target: &TargetName, query: &Query) -> ObservedState {
+    let unknown = |reason: String| query.instances.keys().map(|key| (key.clone(), Observed::Unknown(reason.clone()))).collect();
+    let Some(provider) = providers.get(target) else {
+        return unknown(format!("the target `{target}` is no longer defined"));
+    };
+    match provider.observe(query).await {
+        Ok(observed) => observed,
+        Err(error) => unknown(match &error.hint {
+            Some(hint) => format!("{} ({hint})", provider::chain(&error)),
+            None => provider::chain(&error),
+        }),
+    }
+}

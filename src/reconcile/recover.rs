@@ -1,0 +1,103 @@
+//! Operations whose outcome was never seen: left to settle, then observed, before anything is repeated.
+
+use std::collections::BTreeMap;
+
+use chrono::Utc;
+
+use super::{Context, Stop};
+use crate::model::{DesiredState, EnvironmentId, InstanceKey, ObservedState, ResourceName, Revision, SecretMark};
+use crate::plan::{self, Attempt, Inventory, Owned, Resolution};
+use crate::record::{ConditionReason, Operation, OperationState};
+use crate::store::Settled;
+
+/// The attempts to be looked for; stops where one has still to settle.
+pub(super) fn attempts(context: &Context, environment: &EnvironmentId) -> Result<Vec<Attempt>, Stop> {
+    let unresolved = context.store.unresolved(environment).map_err(|error| Stop::internal(&error))?;
+    let now = Utc::now();
+    if let Some(last) = unresolved.iter().map(|operation| operation.settle_until).max()
+        && last > now
+    {
+        let wait = (last - now).to_std().unwrap_or_default();
+        let message = format!("{} outcome(s) unknown, observed after {}", unresolved.len(), last.format("%Y-%m-%dT%H:%M:%SZ"));
+        return Err(Stop::waiting(ConditionReason::Settling, message, Some(wait)));
+    }
+    Ok(unresolved.into_iter().map(attempt).collect())
+}
+
+fn attempt(operation: Operation) -> Attempt {
+    Attempt {
+        operation: operation.id,
+        key: operation.key,
+        action: operation.action,
+        claim: operation.claim,
+        after: operation.after,
+        desired: operation.desired,
+        revision: operation.revision,
+        depends_on: operation.depends_on,
+    }
+}
+
+/// What was found out about earlier operations and about the inventory: recorded before anything is applied.
+#[derive(Debug, Default)]
+pub(super) struct Recovery {
+    settled: Vec<Settled>,
+    rows: Vec<(InstanceKey, Option<Owned>)>,
+    /// Operations that left nothing to be seen, by instance: providers look for uploads of them first.
+    pub(super) earlier: BTreeMap<InstanceKey, Vec<String>>,
+}
+
+/// Brings the inventory along: outcomes that can be told now, what is ours by its mark, what is gone.
+pub(super) fn recover(
+    attempts: &[Attempt],
+    observed: &ObservedState,
+    mut inventory: Inventory,
+    desired: &DesiredState,
+    marks: &BTreeMap<ResourceName, SecretMark>,
+    revision: &Revision,
+) -> (Inventory, Recovery) {
+    let mut recovery = Recovery::default();
+    let resolutions = plan::recover(attempts, observed, &inventory);
+    for attempt in attempts {
+        let resolution = resolutions.get(&attempt.operation).cloned().flatten();
+        let (state, owned) = match resolution {
+            Some(Resolution::Happened(owned)) => (OperationState::FoundDone, Some(Some(owned))),
+            Some(Resolution::Gone) => (OperationState::FoundDone, Some(None)),
+            Some(Resolution::NotSeen) => {
+                recovery.earlier.entry(attempt.key.clone()).or_default().push(attempt.operation.clone());
+                (OperationState::NotSeen, None)
+            }
+            None => continue,
+        };
+        if let Some(owned) = &owned {
+            bring(&mut inventory, &attempt.key, owned.clone());
+        }
+        recovery.settled.push(Settled { operation: attempt.operation.clone(), state, error: None, inventory: owned });
+    }
+    recovery.rows = plan::inventory_changes(desired, marks, observed, &inventory, revision);
+    for (key, owned) in &recovery.rows {
+        bring(&mut inventory, key, owned.clone());
+    }
+    (inventory, recovery)
+}
+
+fn bring(inventory: &mut Inventory, key: &InstanceKey, owned: Option<Owned>) {
+    match owned {
+        Some(owned) => drop(inventory.insert(key.clone(), owned)),
+        None => drop(inventory.remove(key)),
+    }
+}
+
+/// Writes what was found out.
+pub(super) fn record(context: &Context, recovery: &Recovery) -> Result<(), Stop> {
+    let store = |error: crate::store::StoreError| Stop::internal(&error);
+    for settled in &recovery.settled {
+        tracing::info!(operation = settled.operation, outcome = settled.state.as_str(), "Settled an unknown outcome.");
+    }
+    if !recovery.settled.is_empty() {
+        context.store.settle(&recovery.settled).map_err(store)?;
+    }
+    if !recovery.rows.is_empty() {
+        context.store.put_inventory(&recovery.rows).map_err(store)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,119 @@
+//! From a revision to a bundle, without work where nothing that the environment reads has changed.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, PoisonError};
+
+use chrono::Utc;
+
+use super::{Context, Stop, until_due, with_source};
+use crate::definition::{self, Resolution};
+use crate::document;
+use crate::model::{Bundle, Inputs, Revision, Severity, Tree, TreeError};
+use crate::record::{Condition, ConditionReason, EnvironmentRecord};
+
+/// The files of rules, by path.
+pub type RuleFiles = BTreeMap<String, Arc<[u8]>>;
+
+/// What a revision means for an environment.
+pub enum Resolved {
+    /// Everything that it reads is as it was, and no look at the live world is due.
+    Unchanged,
+    /// This is desired.
+    Changed {
+        /// With all its bytes.
+        bundle: Bundle,
+        /// What was read.
+        inputs: Option<Inputs>,
+    },
+}
+
+/// The rules that the settings pin, read anew at each pass: the folder is the operator's.
+///
+/// # Errors
+/// A message, where the folder cannot be read.
+pub fn load_rules(context: &Context) -> Result<Option<RuleFiles>, String> {
+    let Some(folder) = &context.settings.pinned_policies else { return Ok(None) };
+    let error = |error: std::io::Error| format!("the pinned policies in {} cannot be read: {error}", folder.display());
+    let mut files = RuleFiles::new();
+    for entry in std::fs::read_dir(folder).map_err(error)? {
+        let path = entry.map_err(error)?.path();
+        if path.extension().is_some_and(|e| e == "rego") {
+            files.insert(path.display().to_string(), std::fs::read(&path).map_err(error)?.into());
+        }
+    }
+    if files.is_empty() {
+        return Err(format!("the folder of pinned policies {} holds no rules (*.rego)", folder.display()));
+    }
+    Ok(Some(files))
+}
+
+/// Resolves `revision` for the environment of `record`.
+pub(super) async fn resolve(
+    context: &Context,
+    record: &EnvironmentRecord,
+    revision: &Revision,
+    rules: &Option<RuleFiles>,
+    force: bool,
+) -> Result<Resolved, Stop> {
+    let ready = matches!(record.condition, Condition::Ready { .. });
+    let same_rules = record.rules == rules.as_ref().map(crate::policy::files_digest);
+    if let (Some(inputs), true) = (record.inputs.clone(), ready && same_rules)
+        && unchanged(context, record, revision, inputs).await?
+    {
+        let due = force || until_due(record, Utc::now()) <= std::time::Duration::from_millis(100);
+        if !due {
+            return Ok(Resolved::Unchanged);
+        }
+        // The live world is to be looked at: the bundle that runs says what for, and nothing is parsed.
+        let bundle = record.bundle.map(|digest| context.store.bundle(&digest)).transpose().map_err(|e| Stop::internal(&e))?.flatten();
+        if let Some(bundle) = bundle {
+            return Ok(Resolved::Changed { bundle, inputs: record.inputs.clone() });
+        }
+    }
+    let resolution = parse(context, record, revision).await?;
+    let bundle = resolution.bundle.ok_or_else(|| Stop::stalled(ConditionReason::InvalidDefinition, "the definitions have faults"))?;
+    Ok(Resolved::Changed { bundle, inputs: Some(resolution.inputs) })
+}
+
+async fn unchanged(context: &Context, record: &EnvironmentRecord, revision: &Revision, inputs: Inputs) -> Result<bool, Stop> {
+    if record.seen.as_ref() == Some(revision) {
+        return Ok(true);
+    }
+    let commit = revision.commit.clone();
+    with_source(&context.source, move |source| {
+        let tree = source.tree(&commit).map_err(|error| Stop::internal(&error))?;
+        inputs.unchanged(&tree).map_err(|error| Stop::internal(&error))
+    })
+    .await
+}
+
+async fn parse(context: &Context, record: &EnvironmentRecord, revision: &Revision) -> Result<Resolution, Stop> {
+    let (commit, environment) = (revision.commit.clone(), record.environment.clone());
+    let cache = context.cache.clone();
+    with_source(&context.source, move |source| {
+        let tree = source.tree(&commit).map_err(|error| Stop::internal(&error))?;
+        let stop = |error: TreeError| Stop::internal(&error);
+        let (environments, _) = definition::environments(&tree).map_err(stop)?;
+        if !environments.contains(&environment) {
+            return Err(Stop::stalled(
+                ConditionReason::DefinitionMissing,
+                format!(
+                    "{environment} is not defined at {commit:.7}; nothing is deleted. To end it, bring it back with `retire = true` in its [environment] table"
+                ),
+            ));
+        }
+        let resolution = definition::resolve(&tree, &environment, &mut cache.lock().unwrap_or_else(PoisonError::into_inner)).map_err(stop)?;
+        if resolution.bundle.is_none() {
+            return Err(Stop::stalled(ConditionReason::InvalidDefinition, faults(&tree, &resolution)));
+        }
+        Ok(resolution)
+    })
+    .await
+}
+
+/// The faults as they are shown to people, without colour.
+fn faults(tree: &dyn Tree, resolution: &Resolution) -> String {
+    let read = |path: &str| tree.read(path, 1 << 20).ok().flatten();
+    let errors: Vec<_> = resolution.diagnostics.iter().filter(|d| d.severity == Severity::Error).cloned().collect();
+    document::render(&errors, &read, false)
+}

@@ -1,0 +1,225 @@
+//! Apply a recorded revision again, at once, also while the remote is away; and keep the fault from coming back.
+
+use chrono::Utc;
+
+use super::{Context, Event, Outcome, Step, Stop, load_rules, prepare, publish, verdict, with_source};
+use crate::model::{Bundle, EnvironmentId, Inputs};
+use crate::policy;
+use crate::record::{Condition, ConditionReason, EnvironmentRecord, Generation, GenerationState, Quarantine, RunKind};
+use crate::secrets::Opener;
+use crate::source::Proposal;
+
+/// Why nothing was rolled back.
+#[derive(Debug, thiserror::Error)]
+pub enum RollbackError {
+    /// The environment was never applied.
+    #[error("{0} has no recorded generation")]
+    NoRecord(EnvironmentId),
+    /// No recorded generation is of this revision.
+    #[error("no applied generation of {environment} is of revision `{wanted}`")]
+    NoSuchRevision {
+        /// Where.
+        environment: EnvironmentId,
+        /// What was asked for.
+        wanted: String,
+    },
+    /// More than one recorded revision begins with these digits.
+    #[error("`{0}` is the beginning of more than one recorded revision")]
+    Ambiguous(String),
+    /// The revision is what runs.
+    #[error("{revision} is what runs in {environment} already")]
+    Current {
+        /// Where.
+        environment: EnvironmentId,
+        /// The revision.
+        revision: String,
+    },
+    /// The pass went no further.
+    #[error("the rollback was not carried out: {0}")]
+    Stopped(String),
+    /// The store cannot be read or written.
+    #[error(transparent)]
+    Store(#[from] crate::store::StoreError),
+}
+
+impl RollbackError {
+    /// What the reader can do now.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::NoSuchRevision { environment, .. } => Some(format!("`trunkline history {environment}` lists the recorded revisions")),
+            Self::Ambiguous(_) => Some("give more digits; `trunkline history` lists the recorded revisions".to_owned()),
+            Self::NoRecord(_) | Self::Current { .. } | Self::Stopped(_) | Self::Store(_) => None,
+        }
+    }
+}
+
+/// What a rollback did.
+#[derive(Debug)]
+pub struct RolledBack {
+    /// What was abandoned.
+    pub from: Generation,
+    /// What was applied again.
+    pub to: Generation,
+    /// How it went.
+    pub outcome: Outcome,
+    /// What may not come back by itself.
+    pub quarantined: Vec<String>,
+    /// The revert, committed on a branch for people to merge; or why there is none.
+    pub proposal: Result<Proposal, String>,
+    /// Other environments that read files which the revert changes.
+    pub also_touched: Vec<EnvironmentId>,
+}
+
+/// Rolls `environment` back to the recorded revision that begins with `to` (hex digits), or to the one before what runs.
+///
+/// # Errors
+/// [`RollbackError`]; then nothing was changed, but for [`RollbackError::Stopped`] where a part may have been.
+pub async fn rollback(context: &Context, environment: &EnvironmentId, to: Option<&str>, owner: &str) -> Result<RolledBack, RollbackError> {
+    let record = context.store.environment(environment)?.ok_or_else(|| RollbackError::NoRecord(environment.clone()))?;
+    let generations = context.store.generations(environment, usize::MAX)?;
+    let current = generations.iter().find(|g| Some(g.bundle) == record.bundle).or(generations.first()).cloned();
+    let current = current.ok_or_else(|| RollbackError::NoRecord(environment.clone()))?;
+    let target = choose(environment, &generations, &current, to)?;
+    let stopped = |stop: Stop| RollbackError::Stopped(stop.condition.message().to_owned());
+    let missing = || RollbackError::NoSuchRevision { environment: environment.clone(), wanted: target.revision.to_string() };
+    let good = context.store.bundle(&target.bundle)?.ok_or_else(missing)?;
+    let bad = context.store.bundle(&current.bundle)?;
+
+    let prepared = prepare(context, &record, good.clone(), &target.revision).await.map_err(stopped)?;
+    let rules = load_rules(context).map_err(RollbackError::Stopped)?;
+    let now = Utc::now();
+    let step = Step { context, record: record.clone(), inputs: None::<Inputs>, revision: &target.revision, kind: RunKind::Rollback, now };
+    let outcome = if prepared.plan.is_empty() {
+        step.nothing_to_do(prepared).map_err(stopped)?
+    } else {
+        let judged = verdict::judge(context, &record, &prepared, &target.revision, rules, policy::RunKind::Rollback, now).await;
+        let (approved, warnings) = judged.map_err(stopped)?;
+        step.carry_out(prepared, &approved, warnings).await.map_err(stopped)?
+    };
+    let quarantined = quarantine(context, &current, &target, bad.as_ref(), &good, owner)?;
+    let (proposal, also_touched) = propose(context, environment, &record, &current, &target).await;
+    publish(context, environment).await;
+    conclude(context, environment, &target, owner)?;
+    Ok(RolledBack { from: current, to: target, outcome, quarantined, proposal, also_touched })
+}
+
+fn choose(environment: &EnvironmentId, generations: &[Generation], current: &Generation, to: Option<&str>) -> Result<Generation, RollbackError> {
+    let applied = generations.iter().filter(|g| g.state == GenerationState::Applied);
+    let Some(to) = to else {
+        let mut before = applied.filter(|g| g.number < current.number && g.bundle != current.bundle);
+        return before.next().cloned().ok_or_else(|| RollbackError::NoRecord(environment.clone()));
+    };
+    let digits = to.rsplit("sha1:").next().unwrap_or(to);
+    let mut found: Vec<&Generation> = applied.filter(|g| digits.len() >= 4 && g.revision.commit.starts_with(digits)).collect();
+    // Several generations of one revision are one answer: the newest.
+    found.dedup_by(|a, b| a.revision == b.revision);
+    match found.as_slice() {
+        [] => Err(RollbackError::NoSuchRevision { environment: environment.clone(), wanted: to.escape_debug().to_string() }),
+        [one] if one.bundle == current.bundle && current.state == GenerationState::Applied => {
+            Err(RollbackError::Current { environment: environment.clone(), revision: one.revision.to_string() })
+        }
+        [one] => Ok((*one).clone()),
+        _ => Err(RollbackError::Ambiguous(to.escape_debug().to_string())),
+    }
+}
+
+/// Quarantines what the abandoned generation introduced, beside what an earlier rollback did.
+fn quarantine(
+    context: &Context,
+    current: &Generation,
+    target: &Generation,
+    bad: Option<&Bundle>,
+    good: &Bundle,
+    owner: &str,
+) -> Result<Vec<String>, RollbackError> {
+    let environment = &target.environment;
+    let digests = |bundle: &Bundle| {
+        let marks = Opener::new(context.identities.clone(), &bundle.desired).marks(&bundle.desired.used_secrets());
+        verdict::desired_digests(&bundle.desired, &marks)
+    };
+    let good = digests(good);
+    let mut entries = bad.map(|bad| verdict::introduced(environment, &digests(bad), &good)).unwrap_or_default();
+    if let Some(earlier) = context.store.quarantine(environment)? {
+        entries.extend(earlier.entries.into_iter().filter(|e| !good.contains(&(e.address.clone(), e.desired))));
+    }
+    entries.sort();
+    entries.dedup();
+    let mut names: Vec<String> = entries.iter().map(|entry| entry.address.to_string()).collect();
+    names.dedup();
+    let quarantine = Quarantine {
+        environment: environment.clone(),
+        abandoned: current.revision.clone(),
+        generation: context.store.generations(environment, 1)?.first().map_or(target.number, |g| g.number),
+        owner: owner.to_owned(),
+        entries,
+    };
+    context.store.put_quarantine(environment, Some(&quarantine))?;
+    Ok(names)
+}
+
+/// Commits the revert on a branch for people to merge. The rollback stands whether or not this succeeds.
+async fn propose(
+    context: &Context,
+    environment: &EnvironmentId,
+    record: &EnvironmentRecord,
+    current: &Generation,
+    target: &Generation,
+) -> (Result<Proposal, String>, Vec<EnvironmentId>) {
+    let others: Vec<EnvironmentRecord> =
+        context.store.environments().unwrap_or_default().into_iter().filter(|r| r.environment != *environment).collect();
+    let (mine, inputs) = (environment.clone(), record.inputs.clone());
+    let (bad, good) = (current.revision.clone(), target.revision.clone());
+    with_source(&context.source, move |source| {
+        let text = |error: crate::source::SourceError| crate::provider::chain(&error);
+        let changed = match source.changed_paths(&good.commit, &bad.commit) {
+            Ok(changed) => changed,
+            Err(error) => return (Err(text(error)), Vec::new()),
+        };
+        let read_by = |inputs: &Option<Inputs>, path: &String| inputs.as_ref().is_none_or(|i| reads(i, path));
+        let paths: Vec<String> = changed.into_iter().filter(|path| read_by(&inputs, path)).collect();
+        let touched: Vec<EnvironmentId> =
+            others.into_iter().filter(|r| r.inputs.as_ref().is_some_and(|i| paths.iter().any(|p| reads(i, p)))).map(|r| r.environment).collect();
+        if paths.is_empty() {
+            return (Err(format!("no file that {mine} reads differs between {good} and {bad}")), touched);
+        }
+        let head = match source.head() {
+            Ok(Some(head)) => head.commit,
+            Ok(None) => bad.commit.clone(),
+            Err(error) => return (Err(text(error)), touched),
+        };
+        let branch = format!("trunkline/revert-{}-{}", mine.environment, bad.short());
+        let message = message(&mine, &bad.to_string(), &good.to_string(), &paths, &touched);
+        (source.propose_revert(&branch, &head, &good.commit, Some(&paths), &message).map_err(text), touched)
+    })
+    .await
+}
+
+fn reads(inputs: &Inputs, path: &str) -> bool {
+    let parent = path.rsplit_once('/').map_or("", |(parent, _)| parent);
+    inputs.entries.contains_key(path) || inputs.listings.contains_key(parent)
+}
+
+fn message(environment: &EnvironmentId, bad: &str, good: &str, paths: &[String], touched: &[EnvironmentId]) -> String {
+    let mut message = format!("Revert {environment} to {good}\n\n{environment} was rolled back from {bad}. This makes what is merged what runs.\n\nFiles:\n");
+    for path in paths {
+        message.push_str(&format!("  {path}\n"));
+    }
+    if !touched.is_empty() {
+        let names: Vec<String> = touched.iter().map(ToString::to_string).collect();
+        message.push_str(&format!("\nThe same files are read by: {}\n", names.join(", ")));
+    }
+    message
+}
+
+/// The environment runs what it was rolled back to; the next pass looks at the branch's head afresh.
+fn conclude(context: &Context, environment: &EnvironmentId, target: &Generation, owner: &str) -> Result<(), RollbackError> {
+    let Some(mut record) = context.store.environment(environment)? else { return Ok(()) };
+    record.inputs = None;
+    if matches!(record.condition, Condition::Ready { .. }) {
+        let message = format!("rolled back to {} by {owner}", target.revision);
+        record = record.conclude(Condition::Ready { reason: ConditionReason::Applied, message }, Utc::now());
+    }
+    context.store.put_environment(&record)?;
+    context.tell(Event::Concluded { environment, condition: &record.condition });
+    Ok(())
+}
