@@ -1,1 +1,8 @@
-//! Not built yet.
+//! Policy: what may run, judged by the rules that ship with the repository, by Git's own reading of trailers, and
+//! through the ratchet.
+
+mod ratchet;
+mod rules;
+mod shipped;
+mod trailers;
+mod world;
