@@ -217,6 +217,10 @@ pub struct Desired {
     pub moved_from: Option<Address>,
     /// Take over a thing of this name that is there and not ours.
     pub adopt: bool,
+    /// The definition does not name the thing at the target, and its claim was made from its key and environment. An
+    /// instance that we own keeps the claim that it has: the remote name never follows a move.
+    #[serde(default)]
+    pub claim_is_default: bool,
     /// Where it is defined.
     pub origin: Origin,
 }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::{Address, Digest, EnvironmentId, InstanceKey, Properties, Value, canonical_digest};
+use crate::model::{Address, Digest, EnvironmentId, InstanceKey, Properties, canonical_digest};
 
 /// What a change does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -96,7 +96,8 @@ pub struct Change {
     pub foreign: BTreeMap<String, BTreeSet<String>>,
     /// What must be so when it is carried out.
     pub precondition: Precondition,
-    /// The changes of this plan that must have been carried out before.
+    /// The instances whose changes that stand earlier in this plan must have been carried out before. Its own key is
+    /// among them where it is the second half of a replacement.
     pub after_changes: BTreeSet<InstanceKey>,
     /// What must stay there for as long as this does; recorded in the inventory.
     pub depends_on: BTreeSet<InstanceKey>,
@@ -105,6 +106,15 @@ pub struct Change {
     pub desired: Digest,
     /// Why, for people.
     pub why: Vec<Why>,
+}
+
+impl Change {
+    /// Whether it only puts right what somebody else changed at the target: no commit explains any part of it.
+    pub fn is_drift_only(&self) -> bool {
+        matches!(self.action, Action::Create | Action::Update)
+            && !self.why.is_empty()
+            && self.why.iter().all(|why| why.cause == Cause::Drift)
+    }
 }
 
 /// Something that is owned but no longer defined, and is not deleted now.
@@ -140,6 +150,11 @@ pub enum BlockReason {
 }
 
 /// The ordered set of changes of one environment. Changes stand in the order in which they may be carried out.
+///
+/// An instance has one change; or two where it is replaced, because what it is called at the target changes and the
+/// target cannot rename it: the delete of the old thing, then the create of the new one. The old one goes first,
+/// because the two may share a route, and because the inventory holds one thing for each instance: killed in between,
+/// the next plan finds nothing there and creates.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Plan {
     /// Whose plan it is.
@@ -153,6 +168,25 @@ pub struct Plan {
 }
 
 impl Plan {
+    /// The plan without the changes that only put drift right, for an environment that reports drift and leaves it.
+    ///
+    /// A change is left out as a whole or not at all: a Worker is uploaded in one piece, so that one whose definition
+    /// changed is healed with it. One that a remaining change waits for stays, since that could not be carried out
+    /// without it.
+    #[must_use]
+    pub fn without_drift(&self) -> Self {
+        let mut needed: BTreeSet<&InstanceKey> = BTreeSet::new();
+        let mut kept = Vec::new();
+        for change in self.changes.iter().rev() {
+            if !change.is_drift_only() || needed.contains(&change.key) {
+                needed.extend(&change.after_changes);
+                kept.push(change.clone());
+            }
+        }
+        kept.reverse();
+        Self { changes: kept, ..self.clone() }
+    }
+
     /// Whether there is nothing to do.
     pub fn is_empty(&self) -> bool {
         self.changes.is_empty()
@@ -194,19 +228,4 @@ impl Plan {
             .collect();
         canonical_digest(&counted)
     }
-}
-
-/// The values not known yet among `properties`.
-pub fn pending(properties: &Properties) -> Vec<&crate::model::Pending> {
-    fn walk<'a>(value: &'a Value, found: &mut Vec<&'a crate::model::Pending>) {
-        match value {
-            Value::Pending { pending } => found.push(pending),
-            Value::List(items) => items.iter().for_each(|item| walk(item, found)),
-            Value::Table(table) => table.values().for_each(|value| walk(value, found)),
-            Value::Bool(_) | Value::Integer(_) | Value::Text(_) | Value::Content { .. } | Value::Secret { .. } => {}
-        }
-    }
-    let mut found = Vec::new();
-    properties.values().for_each(|value| walk(value, &mut found));
-    found
 }

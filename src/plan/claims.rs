@@ -1,0 +1,132 @@
+//! What instances are called at their targets, and under which name each is looked for.
+//!
+//! Goes in: desired state, inventory, unresolved attempts. Comes out: desired state with inherited claims, and for
+//! each instance the claim to observe.
+//!
+//! **Invariant:** an instance that we own is looked for where we put it, whatever the definition calls it now; so what
+//! we own is never out of sight.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
+use super::inventory::{Inventory, Owned};
+use super::recover::Attempt;
+use crate::model::{Binding, Desired, DesiredState, InstanceKey, Kind, Spec, TargetName};
+
+/// What is to be observed of one instance.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sought<'a> {
+    /// What it is called at the target.
+    pub claim: String,
+    /// What is desired of it, if it is defined.
+    pub spec: Option<&'a Spec>,
+    /// What the inventory says of it, if it is owned.
+    pub owned: Option<&'a Owned>,
+}
+
+/// Whether the target can give an instance of `kind` another name, keeping what it is.
+///
+/// A kind that holds data must be renamed in place: the replacement of one would destroy the data.
+pub(super) fn renames_in_place(kind: Kind) -> bool {
+    match kind {
+        Kind::Kv => true,
+        Kind::Worker | Kind::File => false,
+    }
+}
+
+/// The former key of a defined instance that is to be moved: the definition says `moved`, the former key is owned and
+/// no longer defined, the new one is not owned yet, and the thing itself stays what it is called or can be renamed.
+/// Where it cannot, the old one is pruned and the new one created, like any other two.
+pub(super) fn moves_from(desired: &DesiredState, inventory: &Inventory, key: &InstanceKey) -> Option<InstanceKey> {
+    let wanted = desired.resources.get(key)?;
+    let from = wanted.moved_from.as_ref()?.on(key.target.clone());
+    let owned = inventory.get(&from)?;
+    let renamed = !wanted.claim_is_default && owned.claim != wanted.spec.claim() && !renames_in_place(key.address.kind);
+    let moves = from.address.kind == key.address.kind
+        && !inventory.contains_key(key)
+        && !desired.resources.contains_key(&from)
+        && !renamed;
+    moves.then_some(from)
+}
+
+/// Desired state in which what we own keeps the name that it has at the target, where the definition names none: the
+/// remote name never follows a move. Service bindings to such a Worker follow its name. Idempotent.
+///
+/// To be called once at the start of a pass: what is looked for, planned and ordered must be the same.
+pub fn inherit_claims<'a>(desired: &'a DesiredState, inventory: &Inventory) -> Cow<'a, DesiredState> {
+    let mut inherited: BTreeMap<InstanceKey, (String, String)> = BTreeMap::new();
+    for (key, wanted) in desired.resources.iter().filter(|(_, wanted)| wanted.claim_is_default) {
+        let owned = inventory.get(key).or_else(|| inventory.get(&moves_from(desired, inventory, key)?));
+        if let Some(owned) = owned.filter(|owned| owned.claim != wanted.spec.claim()) {
+            inherited.insert(key.clone(), (wanted.spec.claim().to_owned(), owned.claim.clone()));
+        }
+    }
+    if inherited.is_empty() {
+        return Cow::Borrowed(desired);
+    }
+    let mut settled = desired.clone();
+    for (key, wanted) in &mut settled.resources {
+        follow_services(wanted, &key.target, &inherited);
+        if let Some((_, claim)) = inherited.get(key) {
+            match &mut wanted.spec {
+                Spec::Worker(worker) => worker.script.clone_from(claim),
+                Spec::Kv(kv) => kv.title.clone_from(claim),
+                Spec::File(file) => file.path.clone_from(claim),
+            }
+        }
+    }
+    Cow::Owned(settled)
+}
+
+fn follow_services(wanted: &mut Desired, target: &TargetName, inherited: &BTreeMap<InstanceKey, (String, String)>) {
+    let Desired { spec: Spec::Worker(worker), depends_on, .. } = wanted else { return };
+    let renamed: BTreeMap<&String, &String> = depends_on
+        .iter()
+        .filter(|key| key.target == *target && key.address.kind == Kind::Worker)
+        .filter_map(|key| inherited.get(key))
+        .map(|(default, claim)| (default, claim))
+        .collect();
+    for binding in worker.bindings.values_mut() {
+        if let Binding::Service { script, .. } = binding
+            && let Some(&claim) = renamed.get(script)
+        {
+            script.clone_from(claim);
+        }
+    }
+}
+
+/// What is to be observed, and under which name: every instance that is defined, owned, or the subject of an attempt
+/// whose outcome was never seen. `desired` has been through [`inherit_claims`].
+///
+/// What is owned is looked for where it was put; what was attempted, where it was attempted; the rest, where the
+/// definition puts it.
+pub fn lookups<'a>(
+    desired: &'a DesiredState,
+    inventory: &'a Inventory,
+    attempts: &[Attempt],
+) -> BTreeMap<InstanceKey, Sought<'a>> {
+    let mut sought: BTreeMap<InstanceKey, Sought<'a>> = BTreeMap::new();
+    for (key, wanted) in &desired.resources {
+        let claim = wanted.spec.claim().to_owned();
+        sought.insert(key.clone(), Sought { claim, spec: Some(&wanted.spec), owned: None });
+    }
+    for attempt in attempts {
+        let spec = desired.resources.get(&attempt.key).map(|wanted| &wanted.spec);
+        sought.insert(attempt.key.clone(), Sought { claim: attempt.claim.clone(), spec, owned: None });
+    }
+    for (key, owned) in inventory {
+        let spec = desired.resources.get(key).map(|wanted| &wanted.spec);
+        sought.insert(key.clone(), Sought { claim: owned.claim.clone(), spec, owned: Some(owned) });
+    }
+    for (key, wanted) in &desired.resources {
+        if let Some(from) = moves_from(desired, inventory, key)
+            && let Some(owned) = inventory.get(&from)
+        {
+            // One thing under two keys until the move is recorded: both answers are about it.
+            let both = Sought { claim: owned.claim.clone(), spec: Some(&wanted.spec), owned: Some(owned) };
+            sought.insert(from, both.clone());
+            sought.insert(key.clone(), both);
+        }
+    }
+    sought
+}

@@ -1,0 +1,189 @@
+//! The planner: from where each instance stands to the ordered changes.
+//!
+//! Goes in: [`Input`]. Comes out: a [`Plan`], and the [`Records`] that need no change.
+//!
+//! **Invariant:** every choice is made here, so that none is left to the executor; nothing foreign is removed.
+
+use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::change::{Action, Blocked, Cause, Change, Orphan, Plan, Precondition, Why};
+use super::claims::inherit_claims;
+use super::compare::{Ours, differences, ours};
+use super::inventory::{Inventory, Owned};
+use super::order::order;
+use super::pending::resolve;
+use super::survey::{Standing, Survey, Wanted, survey};
+use super::why;
+use crate::model::{
+    Address, DesiredState, InstanceKey, ObservedState, Pending, Present, Properties, ResourceName, SecretMark, TargetName,
+    canonical_digest,
+};
+
+/// All that a plan follows from.
+#[derive(Debug, Clone, Copy)]
+pub struct Input<'a> {
+    /// What the definitions say.
+    pub desired: &'a DesiredState,
+    /// What stands for the secrets; one without a mark cannot be compared.
+    pub marks: &'a BTreeMap<ResourceName, SecretMark>,
+    /// What is there, looked for as [`super::lookups`] says.
+    pub observed: &'a ObservedState,
+    /// What we own.
+    pub inventory: &'a Inventory,
+    /// The resources whose deletion was acknowledged by a trailer.
+    pub acknowledged: &'a BTreeSet<Address>,
+    /// The commit of the definitions, or `worktree`: for people.
+    pub commit: &'a str,
+}
+
+/// Desired minus observed.
+pub fn plan(input: &Input<'_>) -> Plan {
+    let desired = inherit_claims(input.desired, input.inventory);
+    let survey = survey(input, &desired);
+    let scene = Scene { input, survey: &survey };
+    let mut changes: Vec<Change> = Vec::new();
+    for (key, wanted) in &survey.wanted {
+        changes.extend(scene.changes(key, wanted));
+    }
+    let cause = if desired.retire { Cause::Retired } else { Cause::NoLongerDefined };
+    for (key, (owned, present)) in &survey.doomed {
+        changes.push(delete(key, owned, present, vec![Why { field: String::new(), cause: cause.clone() }]));
+    }
+    let takes_from = |key: &InstanceKey| survey.wanted.get(key).and_then(|wanted| wanted.takes_from.clone());
+    let changes = order(changes, input.inventory, &survey.moving, &takes_from);
+    let orphan = |(key, reason): (&InstanceKey, &String)| {
+        let claim = input.inventory.get(key).map(|owned| owned.claim.clone()).unwrap_or_default();
+        Orphan { key: key.clone(), claim, reason: reason.clone() }
+    };
+    Plan {
+        environment: desired.environment.clone(),
+        changes,
+        orphaned: survey.kept.iter().map(orphan).collect(),
+        blocked: survey.blocked.iter().map(|(key, reason)| Blocked { key: key.clone(), reason: reason.clone() }).collect(),
+    }
+}
+
+/// What everything is compared in view of.
+pub(super) struct Scene<'a> {
+    pub input: &'a Input<'a>,
+    pub survey: &'a Survey<'a>,
+}
+
+/// One wanted instance, compared.
+pub(super) struct Compared {
+    /// Desired, values not known yet left symbolic.
+    pub symbolic: Properties,
+    /// Desired, as far as it is known.
+    pub after: Properties,
+    /// What is there, divided.
+    pub there: Ours,
+}
+
+impl<'a> Scene<'a> {
+    pub(super) fn compare(&self, key: &InstanceKey, wanted: &Wanted<'_>, present: &Present) -> Compared {
+        let (symbolic, after) = self.properties(key, wanted);
+        let empty = Properties::new();
+        let last = wanted.owned.map_or(&empty, |owned| &owned.properties);
+        let there = ours(key.address.kind, &present.properties, &after, last);
+        Compared { symbolic, after, there }
+    }
+
+    fn properties(&self, key: &InstanceKey, wanted: &Wanted<'_>) -> (Properties, Properties) {
+        let symbolic = wanted.desired.spec.properties(self.input.marks);
+        let after = resolve(&symbolic, &|pending| self.attribute(pending, &key.target));
+        (symbolic, after)
+    }
+
+    /// What the target calls an instance, where that is known and stays so.
+    fn attribute(&self, pending: &Pending, target: &TargetName) -> Option<String> {
+        let wanted = self.survey.wanted.get(&pending.address.on(target.clone()))?;
+        let (Standing::Ours(present) | Standing::Adoptable(present)) = wanted.standing else { return None };
+        let recorded = || wanted.owned.and_then(|owned| owned.attributes.get(&pending.attribute));
+        present.attributes.get(&pending.attribute).or_else(recorded).cloned()
+    }
+
+    fn changes(&self, key: &InstanceKey, wanted: &Wanted<'_>) -> Vec<Change> {
+        let make = |whole: Vec<Why>| {
+            let (symbolic, after) = self.properties(key, wanted);
+            Change {
+                key: key.clone(),
+                action: Action::Create,
+                claim: wanted.desired.spec.claim().to_owned(),
+                from: None,
+                before: None,
+                after: Some(after),
+                foreign: BTreeMap::new(),
+                precondition: Precondition::Absent,
+                after_changes: BTreeSet::new(),
+                depends_on: wanted.desired.depends_on.clone(),
+                desired: canonical_digest(&symbolic),
+                why: whole,
+            }
+        };
+        match wanted.standing {
+            Standing::Absent => vec![make(why::of_creation(self, key, wanted))],
+            Standing::Replaced(present) => {
+                let explained = vec![why::of_claim(self.input.commit, key.address.kind, &wanted.desired.origin)];
+                let old = wanted.owned.map(|owned| delete(key, owned, present, explained.clone()));
+                old.into_iter().chain([make(explained)]).collect()
+            }
+            Standing::Adoptable(present) => vec![self.change(Action::Adopt, key, wanted, present)],
+            Standing::Ours(present) => {
+                let action = if wanted.from.is_some() { Action::Move } else { Action::Update };
+                let change = self.change(action, key, wanted, present);
+                let nothing_to_do = action == Action::Update && fields(&change).is_empty();
+                if nothing_to_do { Vec::new() } else { vec![change] }
+            }
+        }
+    }
+
+    fn change(&self, action: Action, key: &InstanceKey, wanted: &Wanted<'_>, present: &Present) -> Change {
+        let Compared { symbolic, after, there } = self.compare(key, wanted, present);
+        Change {
+            key: key.clone(),
+            action,
+            claim: wanted.desired.spec.claim().to_owned(),
+            from: wanted.from.clone().filter(|_| action == Action::Move),
+            why: why::of_difference(self, key, wanted, action, &differences(&there.properties, &after)),
+            before: Some(there.properties),
+            after: Some(after),
+            foreign: there.foreign,
+            precondition: Precondition::Fingerprint(present.fingerprint.clone()),
+            after_changes: BTreeSet::new(),
+            depends_on: wanted.desired.depends_on.clone(),
+            desired: canonical_digest(&symbolic),
+        }
+    }
+}
+
+/// The fields that a change changes; for a create or a delete, all of them.
+pub fn fields(change: &Change) -> Vec<super::Difference> {
+    let side = |properties: &Option<Properties>| properties.clone().unwrap_or_default();
+    differences(&side(&change.before), &side(&change.after))
+}
+
+fn delete(key: &InstanceKey, owned: &Owned, present: &Present, why: Vec<Why>) -> Change {
+    let there = ours(key.address.kind, &present.properties, &Properties::new(), &owned.properties);
+    Change {
+        key: key.clone(),
+        action: Action::Delete,
+        claim: owned.claim.clone(),
+        from: None,
+        desired: canonical_digest(&there.properties),
+        before: Some(there.properties),
+        after: None,
+        foreign: there.foreign,
+        precondition: Precondition::Fingerprint(present.fingerprint.clone()),
+        after_changes: BTreeSet::new(),
+        depends_on: BTreeSet::new(),
+        why,
+    }
+}
+
+/// Hands `input`'s desired state with inherited claims and its survey to `look`.
+pub(super) fn with_scene<T>(input: &Input<'_>, look: impl FnOnce(&Scene<'_>) -> T) -> T {
+    let desired: Cow<'_, DesiredState> = inherit_claims(input.desired, input.inventory);
+    let survey = survey(input, &desired);
+    look(&Scene { input, survey: &survey })
+}

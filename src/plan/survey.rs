@@ -1,0 +1,294 @@
+//! Where each instance stands, before anything is compared: whose it is, and what stands in the way.
+//!
+//! Goes in: the planner's input. Comes out: what is wanted and can be planned for, what goes, what is kept, what is
+//! blocked.
+//!
+//! **Invariant:** every instance that is defined or owned ends in exactly one of the parts of a [`Survey`], or is the
+//! former key of one that moves; nothing whose state is unknown is among what is wanted or what goes.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::change::BlockReason;
+use super::claims::{moves_from, renames_in_place};
+use super::inventory::{Inventory, Owned};
+use super::planner::Input;
+use crate::model::{Address, Desired, DesiredState, InstanceKey, Kind, Observed, ObservedState, Present, TargetName};
+
+/// A defined instance that can be planned for.
+pub(super) struct Wanted<'a> {
+    pub desired: &'a Desired,
+    pub standing: Standing<'a>,
+    /// What the inventory says of it, under its former key where it moves.
+    pub owned: Option<&'a Owned>,
+    /// Its former address, where it moves.
+    pub from: Option<Address>,
+    /// The instance that has the name which this one takes, and gives it up in the same plan.
+    pub takes_from: Option<InstanceKey>,
+}
+
+/// What there is of a defined instance.
+#[derive(Clone, Copy)]
+pub(super) enum Standing<'a> {
+    /// Nothing.
+    Absent,
+    /// A thing of ours.
+    Ours(&'a Present),
+    /// A thing of ours under another name, that the target cannot rename.
+    Replaced(&'a Present),
+    /// Nobody's thing, that the definition says to take over.
+    Adoptable(&'a Present),
+}
+
+/// All of it.
+#[derive(Default)]
+pub(super) struct Survey<'a> {
+    /// Defined, and known.
+    pub wanted: BTreeMap<InstanceKey, Wanted<'a>>,
+    /// Owned, there, no longer defined, and to be deleted.
+    pub doomed: BTreeMap<InstanceKey, (&'a Owned, &'a Present)>,
+    /// Owned, no longer defined, and kept: why.
+    pub kept: BTreeMap<InstanceKey, String>,
+    /// Owned, no longer defined, and not there any more.
+    pub gone: BTreeSet<InstanceKey>,
+    /// What cannot be planned for.
+    pub blocked: BTreeMap<InstanceKey, BlockReason>,
+    /// Former key to new key of what moves.
+    pub moving: BTreeMap<InstanceKey, InstanceKey>,
+}
+
+/// Looks at every instance of `input`; `desired` is its desired state with inherited claims.
+pub(super) fn survey<'a>(input: &Input<'a>, desired: &'a DesiredState) -> Survey<'a> {
+    let mut survey = Survey::default();
+    let holders = holders(input.inventory);
+    if !desired.retire {
+        for (key, wanted) in &desired.resources {
+            let from = moves_from(desired, input.inventory, key);
+            survey.moving.extend(from.clone().map(|from| (from, key.clone())));
+            stand(&mut survey, input, key, wanted, from, &holders);
+        }
+    }
+    for (key, owned) in input.inventory {
+        let defined = !desired.retire && desired.resources.contains_key(key);
+        if !defined && !survey.moving.contains_key(key) {
+            leave(&mut survey, input, desired, key, owned);
+        }
+    }
+    settle(&mut survey, input.inventory);
+    survey
+}
+
+/// Who has each name, by target and kind, as far as we own it.
+type Holders<'a> = BTreeMap<(&'a TargetName, Kind, &'a str), &'a InstanceKey>;
+
+fn holders(inventory: &Inventory) -> Holders<'_> {
+    inventory.iter().map(|(key, owned)| ((&key.target, key.address.kind, owned.claim.as_str()), key)).collect()
+}
+
+fn known<'a>(observed: &'a ObservedState, key: &InstanceKey) -> Result<Option<&'a Present>, BlockReason> {
+    match observed.get(key) {
+        Some(Observed::Present(present)) => Ok(Some(present)),
+        Some(Observed::Absent) => Ok(None),
+        Some(Observed::Unknown(reason)) => Err(BlockReason::Unknown(reason.clone())),
+        None => Err(BlockReason::Unknown("it was not observed".to_owned())),
+    }
+}
+
+/// Whose a thing is.
+enum Holder<'a> {
+    Us,
+    Nobody,
+    Other(&'a Address),
+}
+
+/// Whose `present` is, looked at as the instance `key`, formerly at the address `from`. The marker of the last
+/// operation says more than the owner's mark, which is written once; a fingerprint that we recorded says more than both.
+fn holder<'a>(present: &'a Present, key: &InstanceKey, from: Option<&Address>, owned: Option<&Owned>) -> Holder<'a> {
+    if owned.is_some_and(|owned| owned.fingerprint == present.fingerprint) {
+        return Holder::Us;
+    }
+    match present.marker.as_ref().map(|marker| &marker.key.address).or(present.owner.as_ref()) {
+        Some(address) if *address == key.address || Some(address) == from => Holder::Us,
+        Some(address) => Holder::Other(address),
+        None => Holder::Nobody,
+    }
+}
+
+fn stand<'a>(
+    survey: &mut Survey<'a>,
+    input: &Input<'a>,
+    key: &InstanceKey,
+    desired: &'a Desired,
+    from: Option<InstanceKey>,
+    holders: &Holders<'_>,
+) {
+    let former = from.as_ref().unwrap_or(key);
+    let owned = input.inventory.get(former);
+    let present = match known(input.observed, former) {
+        Ok(present) => present,
+        Err(reason) => {
+            survey.blocked.insert(key.clone(), reason);
+            return;
+        }
+    };
+    let kind = key.address.kind;
+    let claim = desired.spec.claim();
+    let takes_from = holders
+        .get(&(&key.target, kind, claim))
+        .copied()
+        .filter(|holder| *holder != former && !matches!(input.observed.get(holder), Some(Observed::Absent)))
+        .cloned();
+    // A thing of that name which another instance of this environment has is seen under this key too; whether it is
+    // given up is settled later.
+    let present = present.filter(|_| owned.is_some() || takes_from.is_none());
+    let mut from = from.map(|key| key.address);
+    let standing = match present.map(|present| (present, holder(present, key, desired.moved_from.as_ref(), owned))) {
+        None => Standing::Absent,
+        Some((present, Holder::Us)) => {
+            let named =
+                |address: &Address| present.marker.as_ref().map(|m| &m.key.address).or(present.owner.as_ref()) == Some(address);
+            if owned.is_none() {
+                from = desired.moved_from.clone().filter(named);
+            }
+            placed(present, owned, kind, claim)
+        }
+        Some((present, Holder::Nobody)) if let Some(owned) = owned => match placed(present, Some(owned), kind, claim) {
+            Standing::Replaced(_) if !same_thing(kind, owned, present) => {
+                let message =
+                    format!("`{}` is not what was applied, and carries no mark of ours; delete it by hand", owned.claim);
+                survey.blocked.insert(key.clone(), BlockReason::NotOurs(message));
+                return;
+            }
+            standing => standing,
+        },
+        Some((present, Holder::Nobody)) if desired.adopt => Standing::Adoptable(present),
+        Some((_, Holder::Nobody)) => {
+            let message = format!("`{claim}` is there, and nothing says that it is ours; `adopt = true` takes it over");
+            survey.blocked.insert(key.clone(), BlockReason::NotOurs(message));
+            return;
+        }
+        Some((_, Holder::Other(address))) => {
+            let message = format!("`{claim}` is there, and carries the mark of `{address}`");
+            survey.blocked.insert(key.clone(), BlockReason::NotOurs(message));
+            return;
+        }
+    };
+    survey.wanted.insert(key.clone(), Wanted { desired, standing, owned, from, takes_from });
+}
+
+fn placed<'a>(present: &'a Present, owned: Option<&Owned>, kind: Kind, claim: &str) -> Standing<'a> {
+    match owned {
+        Some(owned) if owned.claim != claim && !renames_in_place(kind) => Standing::Replaced(present),
+        _ => Standing::Ours(present),
+    }
+}
+
+fn leave<'a>(survey: &mut Survey<'a>, input: &Input<'a>, desired: &DesiredState, key: &InstanceKey, owned: &'a Owned) {
+    let present = match known(input.observed, key) {
+        Ok(Some(present)) => present,
+        Ok(None) => {
+            survey.gone.insert(key.clone());
+            return;
+        }
+        Err(reason) => {
+            survey.blocked.insert(key.clone(), reason);
+            return;
+        }
+    };
+    let address = &key.address;
+    let reason = match holder(present, key, None, Some(owned)) {
+        Holder::Other(other) => {
+            Some(format!("what is there now carries the mark of `{other}`; delete it by hand if it is not needed"))
+        }
+        Holder::Nobody if !same_thing(address.kind, owned, present) => Some(
+            "what is there now is not what was applied, and carries no mark of ours; delete it by hand if it is not needed"
+                .to_owned(),
+        ),
+        _ if address.kind.holds_data() && !input.acknowledged.contains(address) => {
+            Some(format!("it holds data; a commit with the trailer `Acknowledge: {address} delete` deletes it"))
+        }
+        _ if !desired.sync.prune && !desired.retire => {
+            Some("`prune` is false in `environment.sync`; delete it by hand, or set it to true".to_owned())
+        }
+        _ => None,
+    };
+    match reason {
+        Some(reason) => survey.kept.insert(key.clone(), reason).map(|_| ()),
+        None => survey.doomed.insert(key.clone(), (owned, present)).map(|_| ()),
+    };
+}
+
+/// Whether an unmarked thing is the one that we applied. A KV namespace can carry no mark, and is known by its id;
+/// the others carry one from their creation on.
+fn same_thing(kind: Kind, owned: &Owned, present: &Present) -> bool {
+    match kind {
+        Kind::Kv => match (owned.attributes.get("id"), present.attributes.get("id")) {
+            (Some(applied), Some(there)) => applied == there,
+            _ => true,
+        },
+        Kind::Worker | Kind::File => false,
+    }
+}
+
+/// Carries on what follows from what, until nothing more does: what depends on something blocked is blocked, what is
+/// still in use is kept, and a name that is not given up is not taken.
+fn settle(survey: &mut Survey<'_>, inventory: &Inventory) {
+    let mut users: BTreeMap<&InstanceKey, Vec<&InstanceKey>> = BTreeMap::new();
+    for (user, owned) in inventory {
+        owned.depends_on.iter().for_each(|needed| users.entry(needed).or_default().push(user));
+    }
+    loop {
+        let blocked: Vec<(InstanceKey, BlockReason)> = survey
+            .wanted
+            .iter()
+            .filter_map(|(key, wanted)| Some((key.clone(), obstacle(survey, key, wanted, inventory)?)))
+            .collect();
+        let kept: Vec<(InstanceKey, String)> = survey
+            .doomed
+            .keys()
+            .filter_map(|key| {
+                let user = users.get(key)?.iter().find(|user| stays_as_it_is(survey, user))?;
+                Some((key.clone(), format!("`{user}` still uses it")))
+            })
+            .collect();
+        if blocked.is_empty() && kept.is_empty() {
+            return;
+        }
+        for (key, reason) in blocked {
+            survey.wanted.remove(&key);
+            survey.blocked.insert(key, reason);
+        }
+        for (key, reason) in kept {
+            survey.doomed.remove(&key);
+            survey.kept.insert(key, reason);
+        }
+    }
+}
+
+/// Whether an owned instance is left untouched by this plan, so that what it uses must stay.
+fn stays_as_it_is(survey: &Survey<'_>, key: &InstanceKey) -> bool {
+    let now = survey.moving.get(key).unwrap_or(key);
+    survey.kept.contains_key(now) || survey.blocked.contains_key(now)
+}
+
+fn obstacle(survey: &Survey<'_>, key: &InstanceKey, wanted: &Wanted<'_>, inventory: &Inventory) -> Option<BlockReason> {
+    if let Some(needed) = wanted.desired.depends_on.iter().find(|needed| survey.blocked.contains_key(needed)) {
+        return Some(BlockReason::Dependency(needed.clone()));
+    }
+    let holder = wanted.takes_from.as_ref()?;
+    let owned = inventory.get(holder)?;
+    let gives_it_up = survey.doomed.contains_key(holder)
+        || survey.gone.contains(holder)
+        || survey
+            .wanted
+            .get(survey.moving.get(holder).unwrap_or(holder))
+            .is_some_and(|wanted| wanted.desired.spec.claim() != owned.claim);
+    (!gives_it_up).then(|| {
+        let claim = wanted.desired.spec.claim();
+        let message = format!(
+            "`{claim}` is `{holder}`; if `{}` is its new name, say `moved = \"{}\"`",
+            key.address.local(),
+            holder.address.name
+        );
+        BlockReason::NotOurs(message)
+    })
+}

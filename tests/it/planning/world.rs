@@ -1,0 +1,285 @@
+//! A small working world: things at targets, changed by plans and by other people. It does what providers promise, and
+//! no more: an item that is neither in `after` nor named foreign is lost.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use chrono::DateTime;
+use trunkline::model::{
+    Address, DesiredState, Evidence, InstanceKey, Kind, Marker, Observed, ObservedState, Present, Properties, ResourceName,
+    SecretMark, TargetName, Value,
+};
+use trunkline::plan::{
+    Attempt, Change, Input, Inventory, Owned, Plan, Precondition, Records, Resolution, inherit_claims, lookups, plan, records,
+    recover, resolve_pending,
+};
+
+use super::sketch::{COMMIT, revision};
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct Thing {
+    pub target: TargetName,
+    pub kind: Kind,
+    pub claim: String,
+    pub properties: Properties,
+    pub serial: u64,
+    pub owner: Option<Address>,
+    pub marker: Option<Marker>,
+    /// A plan made or changed it: what the laws are checked by, and nobody sees.
+    pub touched_by_us: bool,
+}
+
+/// What lives, by the id that the target gave it.
+#[derive(Debug, Clone, Default)]
+pub struct World {
+    pub things: BTreeMap<u64, Thing>,
+    pub unreachable: BTreeSet<TargetName>,
+    pub serial: u64,
+}
+
+/// One installation that looks after it.
+#[derive(Debug, Clone, Default)]
+pub struct Keeper {
+    pub inventory: Inventory,
+    pub marks: BTreeMap<ResourceName, SecretMark>,
+    pub acknowledged: BTreeSet<Address>,
+    pub attempts: Vec<Attempt>,
+    pub operations: u64,
+}
+
+/// Where an apply stops: before the change of this number, or between its effect and its record.
+#[derive(Debug, Clone, Copy)]
+pub struct Crash {
+    pub at: usize,
+    pub after_effect: bool,
+}
+
+impl World {
+    fn next(&mut self) -> u64 {
+        self.serial += 1;
+        self.serial
+    }
+
+    pub fn find(&self, target: &TargetName, kind: Kind, claim: &str) -> Option<u64> {
+        self.things.iter().find(|(_, t)| t.target == *target && t.kind == kind && t.claim == claim).map(|(id, _)| *id)
+    }
+
+    pub fn make(&mut self, target: &TargetName, kind: Kind, claim: &str, properties: Properties) -> u64 {
+        let id = self.next();
+        let thing = Thing {
+            target: target.clone(),
+            kind,
+            claim: claim.to_owned(),
+            properties,
+            serial: id,
+            owner: None,
+            marker: None,
+            touched_by_us: false,
+        };
+        self.things.insert(id, thing);
+        id
+    }
+
+    /// Somebody else changes a thing: the mark of the operation goes, that of the owner stays, as with wrangler.
+    pub fn touch(&mut self, id: u64, change: impl FnOnce(&mut Properties)) {
+        let serial = self.next();
+        if let Some(thing) = self.things.get_mut(&id) {
+            change(&mut thing.properties);
+            thing.serial = serial;
+            thing.marker = None;
+        }
+    }
+
+    fn present(&self, id: u64) -> Present {
+        let thing = &self.things[&id];
+        Present {
+            properties: thing.properties.clone(),
+            attributes: [("id".to_owned(), format!("id-{id}"))].into(),
+            fingerprint: thing.serial.to_string(),
+            owner: thing.owner.clone(),
+            marker: thing.marker.clone(),
+            evidence: Evidence::DeepRead(DateTime::UNIX_EPOCH),
+        }
+    }
+
+    pub fn observe(&self, desired: &DesiredState, inventory: &Inventory, attempts: &[Attempt]) -> ObservedState {
+        lookups(desired, inventory, attempts)
+            .into_iter()
+            .map(|(key, sought)| {
+                if self.unreachable.contains(&key.target) {
+                    return (key, Observed::Unknown("connection refused".into()));
+                }
+                let by_id = sought
+                    .owned
+                    .filter(|_| key.address.kind == Kind::Kv)
+                    .and_then(|o| o.attributes.get("id")?.strip_prefix("id-")?.parse::<u64>().ok());
+                let id = match by_id {
+                    Some(id) => self.things.contains_key(&id).then_some(id),
+                    None => self.find(&key.target, key.address.kind, &sought.claim),
+                };
+                (key, id.map_or(Observed::Absent, |id| Observed::Present(Box::new(self.present(id)))))
+            })
+            .collect()
+    }
+
+    /// Carries one change out; says what conflicts.
+    pub fn carry_out(&mut self, change: &Change, after: Option<&Properties>, marker: Marker) -> Result<Option<Present>, String> {
+        let (target, kind) = (&change.key.target, change.key.address.kind);
+        let found = match &change.precondition {
+            Precondition::Absent => {
+                if let Some(id) = self.find(target, kind, &change.claim) {
+                    return Err(format!("{} is there: {:?}", change.claim, self.things[&id]));
+                }
+                None
+            }
+            Precondition::Fingerprint(fingerprint) => {
+                let serial: u64 = fingerprint.parse().unwrap();
+                let id = self.things.iter().find(|(_, t)| t.serial == serial).map(|(id, _)| *id);
+                Some(id.ok_or_else(|| format!("{} is not as it was", change.claim))?)
+            }
+        };
+        let Some(after) = after else {
+            self.things.remove(&found.unwrap());
+            return Ok(None);
+        };
+        let id = found.unwrap_or_else(|| self.make(target, kind, &change.claim, Properties::new()));
+        let serial = self.next();
+        let thing = self.things.get_mut(&id).unwrap();
+        let mut properties = after.clone();
+        for (table, items) in &change.foreign {
+            let Some(Value::Table(there)) = thing.properties.get(table) else { continue };
+            let mut kept: Properties =
+                there.iter().filter(|(i, _)| items.contains(*i)).map(|(i, v)| (i.clone(), v.clone())).collect();
+            if let Some(Value::Table(ours)) = properties.get(table) {
+                kept.extend(ours.clone());
+            }
+            properties.insert(table.clone(), Value::Table(kept));
+        }
+        // What the server adds by itself.
+        if kind == Kind::Worker {
+            properties.insert("usage_model".into(), Value::text("standard"));
+        }
+        thing.properties = properties;
+        thing.claim = change.claim.clone();
+        thing.serial = serial;
+        thing.touched_by_us = true;
+        if kind != Kind::Kv {
+            thing.owner = Some(change.key.address.clone());
+            thing.marker = Some(marker);
+        }
+        Ok(Some(self.present(id)))
+    }
+}
+
+impl Keeper {
+    pub fn input<'a>(&'a self, desired: &'a DesiredState, observed: &'a ObservedState) -> Input<'a> {
+        Input {
+            desired,
+            marks: &self.marks,
+            observed,
+            inventory: &self.inventory,
+            acknowledged: &self.acknowledged,
+            commit: COMMIT,
+        }
+    }
+
+    /// Settles what an earlier apply left open, as far as that can be told.
+    pub fn settle(&mut self, world: &World, desired: &DesiredState) {
+        let attempts = std::mem::take(&mut self.attempts);
+        let observed = world.observed_by(self, desired, &attempts);
+        let found = recover(&attempts, &observed, &self.inventory);
+        for attempt in attempts {
+            match found[&attempt.operation].clone() {
+                None => self.attempts.push(attempt),
+                Some(Resolution::NotSeen) => {}
+                Some(Resolution::Gone) => {
+                    self.inventory.remove(&attempt.key);
+                }
+                Some(Resolution::Happened(owned)) => {
+                    if let Some(from) = &attempt.from {
+                        self.inventory.remove(&from.on(attempt.key.target.clone()));
+                    }
+                    self.inventory.insert(attempt.key, *owned);
+                }
+            }
+        }
+    }
+
+    /// One pass: look, plan, apply. Gives what was observed and the plan.
+    pub fn pass(&mut self, world: &mut World, desired: &DesiredState, crash: Option<Crash>) -> (ObservedState, Plan) {
+        self.settle(world, desired);
+        let (observed, planned) = self.look(world, desired);
+        self.learn(desired, &observed);
+        self.apply(world, &planned, crash);
+        (observed, planned)
+    }
+
+    pub fn look(&self, world: &World, desired: &DesiredState) -> (ObservedState, Plan) {
+        let observed = world.observed_by(self, desired, &self.attempts);
+        let planned = plan(&self.input(desired, &observed));
+        (observed, planned)
+    }
+
+    pub fn learn(&mut self, desired: &DesiredState, observed: &ObservedState) {
+        let Records { recorded, forgotten } = records(&self.input(desired, observed), &revision());
+        for key in forgotten {
+            self.inventory.remove(&key);
+        }
+        self.inventory.extend(recorded);
+    }
+
+    pub fn apply(&mut self, world: &mut World, planned: &Plan, crash: Option<Crash>) {
+        for (number, change) in planned.changes.iter().enumerate() {
+            let crashes = crash.filter(|crash| crash.at == number);
+            self.operations += 1;
+            let operation = format!("op-{}", self.operations);
+            let known = |key: &InstanceKey| self.inventory.get(key).map(|owned| owned.attributes.clone());
+            let after = change.after.as_ref().map(|after| resolve_pending(after, &known, &change.key.target).expect("order"));
+            let attempt = Attempt {
+                operation: operation.clone(),
+                key: change.key.clone(),
+                action: change.action,
+                from: change.from.clone(),
+                claim: change.claim.clone(),
+                after: after.clone(),
+                desired: change.desired,
+                revision: revision(),
+                depends_on: change.depends_on.clone(),
+            };
+            if let Some(Crash { after_effect: false, .. }) = crashes {
+                self.attempts.push(attempt);
+                return;
+            }
+            let marker = Marker { key: change.key.clone(), revision: revision(), desired: change.desired, operation };
+            let present =
+                world.carry_out(change, after.as_ref(), marker).unwrap_or_else(|conflict| panic!("{conflict}: {planned:#?}"));
+            if crashes.is_some() {
+                self.attempts.push(attempt);
+                return;
+            }
+            if let Some(from) = &change.from {
+                self.inventory.remove(&from.on(change.key.target.clone()));
+            }
+            let Some(present) = present else {
+                self.inventory.remove(&change.key);
+                continue;
+            };
+            let owned = Owned {
+                claim: change.claim.clone(),
+                properties: after.unwrap(),
+                attributes: present.attributes,
+                fingerprint: present.fingerprint,
+                desired: change.desired,
+                revision: revision(),
+                operation: attempt.operation,
+                depends_on: change.depends_on.clone(),
+            };
+            self.inventory.insert(change.key.clone(), owned);
+        }
+    }
+}
+
+impl World {
+    fn observed_by(&self, keeper: &Keeper, desired: &DesiredState, attempts: &[Attempt]) -> ObservedState {
+        self.observe(&inherit_claims(desired, &keeper.inventory), &keeper.inventory, attempts)
+    }
+}
