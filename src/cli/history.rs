@@ -78,7 +78,7 @@ fn one(store: &Store, environment: &EnvironmentId, number: u64, output: Output, 
         Output::Text => {
             let contents = store.bundle(&generation.bundle).map_err(failure)?.map(|bundle| bundle.contents).unwrap_or_default();
             let mut text = line(generation);
-            text.push_str(&plan::render_text(&plan, &|digest| contents.get(digest).cloned(), plan::RenderOptions { colour }));
+            text.push_str(&plan::render_text(&plan, &|digest| contents.get(digest).cloned(), &plan::RenderOptions { colour, ..plan::RenderOptions::default() }));
             text.push_str("\noperations\n");
             for operation in operations {
                 let _ = writeln!(text, "  {}  {:<7} {:<12} {}", operation.id, operation.action.as_str(), operation.state.as_str(), operation.key);

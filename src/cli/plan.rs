@@ -54,7 +54,7 @@ pub(super) async fn plan(global: &Global, verb: &Plan) -> Result<u8, Failure> {
             })),
             Output::Text => {
                 let contents = context_contents(&context, &record, &prepared.bundle.contents)?;
-                show(&render_text(&prepared.plan, &|digest| contents.get(digest).cloned(), RenderOptions { colour: global.colour() }))?;
+                show(&render_text(&prepared.plan, &|digest| contents.get(digest).cloned(), &RenderOptions { colour: global.colour(), ..RenderOptions::default() }))?;
                 warnings.iter().for_each(|warning| note(&format!("warning: {warning}")));
                 if let Some(refused) = refused {
                     note(&format!("this plan would not be applied: {}", refused.message()));

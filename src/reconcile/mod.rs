@@ -21,8 +21,8 @@ use std::time::Duration;
 use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::apply::{self, ChangeResult, Progress, Report, Run, boundary};
-use crate::model::{Bundle, EnvironmentId, ObservedState, ResourceName, Revision, SecretMark};
-use crate::plan::{Inventory, Plan};
+use crate::model::{Bundle, Digest, EnvironmentId, ObservedState, ResourceName, Revision, SecretMark};
+use crate::plan::{self, Inventory, Plan};
 use crate::policy::{ApprovedPlan, RunKind as PolicyRunKind};
 use crate::record::{Condition, ConditionReason, EnvironmentRecord, GenerationState, RunKind};
 
@@ -78,7 +78,8 @@ pub struct Prepared {
     pub observed: ObservedState,
     /// What is to be done.
     pub plan: Plan,
-    /// Operations whose outcome was never seen and has no visible effect, by instance.
+    /// What stands for the secrets.
+    pub marks: BTreeMap<ResourceName, SecretMark>,
     recovery: recover::Recovery,
     providers: apply::Providers,
 }
@@ -132,7 +133,7 @@ async fn pass(context: &Context, record: &EnvironmentRecord, revision: &Revision
     recover::record(context, &prepared.recovery)?;
     let mut next = record.clone();
     next.seen = Some(revision.clone());
-    next.rules = rules.as_ref().map(crate::policy::files_digest);
+    next.rules = rules.as_ref().map(resolve::rules_digest);
     next.interval_seconds = prepared.bundle.desired.sync.interval_seconds;
     next.orphaned = prepared.plan.orphaned.iter().map(|o| format!("{}: {}", o.key, o.reason)).collect();
     let step = Step { context, record: next, inputs, revision, kind: RunKind::Apply, now };
@@ -154,9 +155,11 @@ async fn pass(context: &Context, record: &EnvironmentRecord, revision: &Revision
 pub async fn prepare(context: &Context, record: &EnvironmentRecord, bundle: Bundle, revision: &Revision) -> Result<Prepared, Stop> {
     let environment = &record.environment;
     let store = |error: crate::store::StoreError| Stop::internal(&error);
+    let inventory = context.store.inventory(environment).map_err(store)?;
+    let Bundle { desired, contents } = bundle;
+    let bundle = Bundle { desired: plan::inherit_claims(&desired, &inventory).into_owned(), contents };
     let opener = Arc::new(observe::open_secrets(context, &bundle.desired)?);
     let providers = observe::connect(context, &bundle.desired, &opener)?;
-    let inventory = context.store.inventory(environment).map_err(store)?;
     let attempts = recover::attempts(context, environment)?;
     let observed = observe::observe(&bundle.desired, &inventory, &attempts, &providers).await;
     let marks = opener.marks(&bundle.desired.used_secrets());
@@ -197,8 +200,8 @@ impl Step<'_> {
         let store = |error: crate::store::StoreError| Stop::internal(&error);
         let condition = self.ready_or_blocked(&prepared.plan, "nothing to do");
         if matches!(condition, Condition::Ready { .. }) {
-            self.record.bundle = Some(self.context.store.put_bundle(&prepared.bundle).map_err(store)?);
-            self.complete();
+            let digest = self.context.store.put_bundle(&prepared.bundle).map_err(store)?;
+            self.complete(digest);
         } else {
             self.record.inputs = None;
             self.record.failures = self.record.failures.saturating_add(1);
@@ -216,7 +219,7 @@ impl Step<'_> {
     /// The definitions say to show drift and leave it, and drift is all there is.
     fn drift_only(&self, prepared: &Prepared) -> Option<Result<Outcome, Stop>> {
         let report_only = prepared.bundle.desired.sync.drift == crate::model::DriftMode::Report;
-        if !report_only || !crate::plan::is_drift_only(&prepared.plan) {
+        if !report_only || !prepared.plan.without_drift().is_empty() {
             return None;
         }
         let mut record = self.record.clone();
@@ -265,11 +268,10 @@ impl Step<'_> {
         generation.finished_at = Some(now);
         let condition = if report.is_complete() {
             generation.state = GenerationState::Applied;
-            self.record.bundle = Some(digest);
             let message = format!("{} generation {}: {}", self.kind.as_str(), generation.number, generation.tally);
             let condition = self.ready_or_blocked(&plan, &message);
             if matches!(condition, Condition::Ready { .. }) {
-                self.complete();
+                self.complete(digest);
             }
             condition
         } else {
@@ -296,7 +298,11 @@ impl Step<'_> {
     }
 
     /// The revision is what runs: the next pass has no work until something that it read changes.
-    fn complete(&mut self) {
+    fn complete(&mut self, bundle: Digest) {
+        self.record.bundle = Some(bundle);
+        if self.kind == RunKind::Apply {
+            self.record.rules_of = Some(bundle);
+        }
         self.record.applied = Some(self.revision.clone());
         self.record.inputs = self.inputs.clone();
         self.record.observed_at = Some(Utc::now());

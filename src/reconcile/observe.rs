@@ -7,8 +7,8 @@ use futures_util::future::join_all;
 
 use super::{Context, Stop};
 use crate::apply::Providers;
-use crate::model::{DesiredState, InstanceKey, Observed, ObservedState, SecretResolver, TargetName};
-use crate::plan::{Attempt, Inventory};
+use crate::model::{DesiredState, Observed, ObservedState, SecretResolver, TargetName};
+use crate::plan::{self, Attempt, Inventory};
 use crate::provider::{self, Lookup, Query};
 use crate::record::ConditionReason;
 use crate::secrets::Opener;
@@ -49,18 +49,9 @@ pub(super) async fn observe(
     providers: &Providers,
 ) -> ObservedState {
     let mut queries: BTreeMap<TargetName, Query> = BTreeMap::new();
-    let mut ask = |key: &InstanceKey, lookup: Lookup| {
-        queries.entry(key.target.clone()).or_default().instances.entry(key.clone()).or_insert(lookup);
-    };
-    for (key, wanted) in &desired.resources {
-        let owned = inventory.get(key).cloned();
-        ask(key, Lookup { claim: wanted.spec.claim().to_owned(), spec: Some(wanted.spec.clone()), owned });
-    }
-    for (key, owned) in inventory {
-        ask(key, Lookup { claim: owned.claim.clone(), spec: None, owned: Some(owned.clone()) });
-    }
-    for attempt in attempts {
-        ask(&attempt.key, Lookup { claim: attempt.claim.clone(), spec: None, owned: None });
+    for (key, sought) in plan::lookups(desired, inventory, attempts) {
+        let lookup = Lookup { claim: sought.claim, spec: sought.spec.cloned(), owned: sought.owned.cloned() };
+        queries.entry(key.target.clone()).or_default().instances.insert(key, lookup);
     }
     let answers = queries.iter().map(|(target, query)| ask_target(providers, target, query));
     join_all(answers).await.into_iter().flatten().collect()

@@ -1,6 +1,6 @@
 //! Operations whose outcome was never seen: left to settle, then observed, before anything is repeated.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::Utc;
 
@@ -29,6 +29,7 @@ fn attempt(operation: Operation) -> Attempt {
         operation: operation.id,
         key: operation.key,
         action: operation.action,
+        from: operation.from.map(|from| from.address),
         claim: operation.claim,
         after: operation.after,
         desired: operation.desired,
@@ -60,7 +61,7 @@ pub(super) fn recover(
     for attempt in attempts {
         let resolution = resolutions.get(&attempt.operation).cloned().flatten();
         let (state, owned) = match resolution {
-            Some(Resolution::Happened(owned)) => (OperationState::FoundDone, Some(Some(owned))),
+            Some(Resolution::Happened(owned)) => (OperationState::FoundDone, Some(Some(*owned))),
             Some(Resolution::Gone) => (OperationState::FoundDone, Some(None)),
             Some(Resolution::NotSeen) => {
                 recovery.earlier.entry(attempt.key.clone()).or_default().push(attempt.operation.clone());
@@ -73,7 +74,12 @@ pub(super) fn recover(
         }
         recovery.settled.push(Settled { operation: attempt.operation.clone(), state, error: None, inventory: owned });
     }
-    recovery.rows = plan::inventory_changes(desired, marks, observed, &inventory, revision);
+    let learnt = plan::records(
+        &plan::Input { desired, marks, observed, inventory: &inventory, acknowledged: &BTreeSet::new(), commit: &revision.commit },
+        revision,
+    );
+    let recorded = learnt.recorded.into_iter().map(|(key, owned)| (key, Some(owned)));
+    recovery.rows = recorded.chain(learnt.forgotten.into_iter().map(|key| (key, None))).collect();
     for (key, owned) in &recovery.rows {
         bring(&mut inventory, key, owned.clone());
     }

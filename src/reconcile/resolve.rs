@@ -1,18 +1,15 @@
 //! From a revision to a bundle, without work where nothing that the environment reads has changed.
 
-use std::collections::BTreeMap;
-use std::sync::{Arc, PoisonError};
+use std::sync::PoisonError;
 
 use chrono::Utc;
 
 use super::{Context, Stop, until_due, with_source};
 use crate::definition::{self, Resolution};
 use crate::document;
-use crate::model::{Bundle, Inputs, Revision, Severity, Tree, TreeError};
+use crate::model::{Bundle, Digest, Inputs, Revision, Severity, Tree, TreeError, canonical_digest};
+use crate::policy::RuleFiles;
 use crate::record::{Condition, ConditionReason, EnvironmentRecord};
-
-/// The files of rules, by path.
-pub type RuleFiles = BTreeMap<String, Arc<[u8]>>;
 
 /// What a revision means for an environment.
 pub enum Resolved {
@@ -47,6 +44,12 @@ pub fn load_rules(context: &Context) -> Result<Option<RuleFiles>, String> {
     Ok(Some(files))
 }
 
+/// The digest over files of rules.
+pub(super) fn rules_digest(files: &RuleFiles) -> Digest {
+    let contents: Vec<(&String, Digest)> = files.iter().map(|(path, bytes)| (path, Digest::of(bytes))).collect();
+    canonical_digest(&contents)
+}
+
 /// Resolves `revision` for the environment of `record`.
 pub(super) async fn resolve(
     context: &Context,
@@ -56,7 +59,7 @@ pub(super) async fn resolve(
     force: bool,
 ) -> Result<Resolved, Stop> {
     let ready = matches!(record.condition, Condition::Ready { .. });
-    let same_rules = record.rules == rules.as_ref().map(crate::policy::files_digest);
+    let same_rules = record.rules == rules.as_ref().map(rules_digest);
     if let (Some(inputs), true) = (record.inputs.clone(), ready && same_rules)
         && unchanged(context, record, revision, inputs).await?
     {

@@ -4,13 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Utc};
 
-use super::resolve::RuleFiles;
 use super::{Context, Prepared, Stop, with_source};
 use crate::model::{
     Address, DesiredState, Digest, EnvironmentId, ObservedState, ResourceName, Revision, SecretMark, canonical_digest,
 };
 use crate::plan::{self, BlockReason, Inventory, Plan};
-use crate::policy::{self, Acknowledgement, ApprovedPlan, Budget, Refusal, Request, RuleSet};
+use crate::policy::{self, Acknowledgement, ApprovedPlan, Budget, Refusal, Request, RuleFiles};
 use crate::record::{Condition, ConditionReason, EnvironmentRecord, QuarantineEntry, absent_digest};
 
 /// How many commits are searched for trailers.
@@ -34,7 +33,7 @@ pub(super) async fn plan(
         return Ok(made);
     }
     let acknowledged: BTreeSet<Address> =
-        acknowledgements(context, record, revision).await?.iter().filter_map(Acknowledgement::delete_of).cloned().collect();
+        policy::acknowledged_deletes(&acknowledgements(context, record, revision).await?);
     Ok(if acknowledged.is_empty() { made } else { make(&acknowledged) })
 }
 
@@ -100,11 +99,9 @@ pub async fn judge(
     kind: policy::RunKind,
     now: DateTime<Utc>,
 ) -> Result<(ApprovedPlan, Vec<String>), Stop> {
-    let recorded = recorded_rules(context, record)?;
-    let own = rule_files(&prepared.bundle);
-    let (files, origin) = policy::ratchet(pinned, recorded, own);
-    let rules = RuleSet::compile(&files).map_err(|faults| {
-        let read = |path: &str| files.get(path).cloned();
+    let ratchet = policy::ratchet(kind, pinned, recorded_rules(context, record)?, rule_files(&prepared.bundle));
+    let rules = ratchet.compile().map_err(|faults| {
+        let read = |path: &str| ratchet.standing.get(path).or_else(|| ratchet.own.as_ref()?.get(path)).cloned();
         Stop::stalled(ConditionReason::Denied, crate::document::render(&faults, &read, false))
     })?;
     let deletes = prepared.plan.changes.iter().any(|change| change.action == plan::Action::Delete);
@@ -113,23 +110,35 @@ pub async fn judge(
         plan: &prepared.plan,
         desired: &prepared.bundle.desired,
         rules: &rules,
-        origin,
         kind,
         now,
-        budget: Budget { count: context.settings.max_deletes, percent: context.settings.max_delete_percent },
+        budget: Budget { instances: context.settings.max_deletes, percent: context.settings.max_delete_percent },
         owned: prepared.inventory.len(),
         acknowledged: &acknowledged,
     });
-    let lines = |messages: Vec<policy::Message>| messages.iter().map(ToString::to_string).collect::<Vec<_>>();
+    let lines = |messages: Vec<policy::Message>| messages.iter().map(line).collect::<Vec<_>>();
     match verdict.approved {
-        Ok(approved) => Ok((approved, lines(verdict.warnings))),
+        Ok(approved) => {
+            let mut warnings = lines(verdict.warnings);
+            if verdict.bootstrap {
+                warnings.push("bootstrap: this first revision is judged by its own rules; from the next on, by those recorded with it".to_owned());
+            }
+            Ok((approved, warnings))
+        }
         Err(Refusal::Denied(messages)) => Err(Stop::stalled(ConditionReason::Denied, format!("denied: {}", lines(messages).join("; ")))),
         Err(Refusal::Held(messages)) => Err(Stop::stalled(ConditionReason::Held, format!("held: {}", lines(messages).join("; ")))),
     }
 }
 
+fn line(message: &policy::Message) -> String {
+    let policy::Message { address, rule, message, hint } = message;
+    let address = address.as_ref().map(|address| format!("{address}: ")).unwrap_or_default();
+    let hint = hint.as_ref().map(|hint| format!(" ({hint})")).unwrap_or_default();
+    format!("{address}{message}{hint} [{rule}]")
+}
+
 fn recorded_rules(context: &Context, record: &EnvironmentRecord) -> Result<Option<RuleFiles>, Stop> {
-    let Some(digest) = record.bundle else { return Ok(None) };
+    let Some(digest) = record.rules_of else { return Ok(None) };
     let bundle = context.store.bundle(&digest).map_err(|error| Stop::internal(&error))?;
     Ok(bundle.map(|bundle| rule_files(&bundle)))
 }

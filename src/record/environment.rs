@@ -127,8 +127,10 @@ pub struct EnvironmentRecord {
     pub inputs: Option<Inputs>,
     /// Digest of the rules that the last complete pass was judged by.
     pub rules: Option<Digest>,
-    /// The bundle that runs: the source of the policy ratchet and of a rollback.
+    /// The bundle that runs.
     pub bundle: Option<Digest>,
+    /// The bundle whose rules are those of the policy ratchet: the last one that was applied and not rolled back to.
+    pub rules_of: Option<Digest>,
     /// Where it stands.
     pub condition: Condition,
     /// When it came to stand there.
@@ -158,6 +160,7 @@ impl EnvironmentRecord {
             inputs: None,
             rules: None,
             bundle: None,
+            rules_of: None,
             condition: Condition::Reconciling { reason: ConditionReason::Applying, message },
             since: now,
             observed_at: None,
