@@ -16,6 +16,7 @@ mod render;
 mod suggest;
 
 pub use decode::{Decoded, decode};
+pub(crate) use fault::is_deceptive;
 pub use fault::{Fault, shown};
 pub use locate::{Lines, locate};
 pub use node::{Entry, FileId, Node, Place, Table, Value, merge};
