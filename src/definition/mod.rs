@@ -1,1 +1,31 @@
-//! Not built yet.
+//! Files to desired state: schema, bases, references, validation, rendering; all faults at once.
+//!
+//! Goes in: a [`crate::model::Tree`] and the name of an environment. Comes out: a [`Resolution`]: a bundle, or every
+//! fault of every file with its place, and everything that was read.
+//!
+//! Two types per format: the written types (the module `written`, from which [`json_schema`] is made) and the true
+//! ones of [`crate::model`]. Paths in the files of a tenant are from that tenant's folder.
+//!
+//! **Invariant:** pure but for the tree; no clock. The same tree gives the same bytes. No secret is opened here. No
+//! input makes it panic, and no input makes it read or keep more than the bounds of [`limit`].
+
+mod cache;
+mod cron;
+mod file;
+mod layer;
+pub mod limit;
+mod origin;
+mod reading;
+mod repository;
+mod resolve;
+mod scalar;
+mod schema;
+mod scope;
+mod template;
+mod worker;
+mod written;
+
+pub use cache::Cache;
+pub use repository::environments;
+pub use resolve::{Resolution, resolve};
+pub use schema::json_schema;

@@ -31,13 +31,37 @@ pub struct Diagnostic {
     pub label: Option<String>,
     /// What the reader can do now: an edit or a command.
     pub hint: Option<String>,
+    /// Other places that belong to the fault: where a thing was defined first, the other owner of a name.
+    pub related: Vec<Related>,
+}
+
+/// Another place that belongs to a fault.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct Related {
+    /// The file, from the repository's root, with `/`.
+    pub path: String,
+    /// Where in the file: byte offsets, half-open.
+    pub start: usize,
+    /// The end of the place, exclusive.
+    pub end: usize,
+    /// What stands there.
+    pub label: String,
 }
 
 impl Diagnostic {
     /// An error at a place of a file.
     pub fn error(path: impl Into<String>, span: Option<Range<usize>>, message: impl Into<String>) -> Self {
         let (start, end) = span.map_or((None, None), |s| (Some(s.start), Some(s.end)));
-        Self { path: path.into(), start, end, severity: Severity::Error, message: message.into(), label: None, hint: None }
+        Self {
+            path: path.into(),
+            start,
+            end,
+            severity: Severity::Error,
+            message: message.into(),
+            label: None,
+            hint: None,
+            related: Vec::new(),
+        }
     }
 
     /// The same with a text beside the caret.
@@ -51,6 +75,13 @@ impl Diagnostic {
     #[must_use]
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());
+        self
+    }
+
+    /// The same with another place that belongs to it.
+    #[must_use]
+    pub fn related(mut self, related: Related) -> Self {
+        self.related.push(related);
         self
     }
 

@@ -27,7 +27,7 @@ pub use desired::{
     ApiToken, Binding, Bundle, CloudflareTarget, Connect, Contents, Desired, DesiredState, DriftMode, EdgeTarget, FileSpec,
     HostTarget, KvSpec, Module, ModuleType, Origin, Route, SealedSecret, Spec, Sync, Target, TargetKind, WorkerSpec, placeholder,
 };
-pub use diagnostic::{Diagnostic, Severity};
+pub use diagnostic::{Diagnostic, Related, Severity};
 pub use digest::{Content, Digest, ParseDigestError, canonical_digest};
 pub use inputs::{Inputs, Recorder};
 pub use interval::{IntervalError, parse_interval};

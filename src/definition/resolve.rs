@@ -1,0 +1,317 @@
+//! The whole resolution of one environment: read, draft, refer, assemble.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::cache::Cache;
+use super::file::file;
+use super::layer::Layers;
+use super::origin::Tracing;
+use super::reading::Reading;
+use super::repository::{environment_path, hosts, policies, tenant_root};
+use super::scalar;
+use super::scope::{Draft, Scope, told};
+use super::worker::{Reference, worker};
+use super::written::{DriftToml, LATER_KEYS, SecretRefToml, SectionToml};
+use crate::document::{Fault, Node, Place, Placed, Table, decode, shown};
+use crate::model::{
+    Address, Bundle, Contents, Desired, DesiredState, Diagnostic, DriftMode, EnvironmentId, Inputs, InstanceKey, Kind, KvSpec,
+    Origin, Recorder, ResourceName, Severity, Spec, Sync, TargetName, Tree, TreeError,
+};
+
+/// What an environment's definitions say, or what is wrong with them.
+#[derive(Debug)]
+pub struct Resolution {
+    /// Desired state with its bytes; `None` if and only if a diagnostic is an error.
+    pub bundle: Option<Bundle>,
+    /// Every fault and warning, sorted by path and place.
+    pub diagnostics: Vec<Diagnostic>,
+    /// Everything that was read.
+    pub inputs: Inputs,
+}
+
+/// Resolves `environment` from `tree`. Deterministic: the same tree gives the same bytes, whatever is in `cache`.
+///
+/// # Errors
+/// [`TreeError::Database`] where the database cannot be read; whatever is wrong with files is in the diagnostics.
+pub fn resolve(tree: &dyn Tree, environment: &EnvironmentId, cache: &mut Cache) -> Result<Resolution, TreeError> {
+    let recorder = Recorder::new(tree);
+    let (bundle, diagnostics) = {
+        let mut reading = Reading::new(&recorder, cache, tenant_root(&environment.tenant));
+        let bundle = read(&mut reading, environment)?;
+        (bundle, reading.into_diagnostics())
+    };
+    let faulty = diagnostics.iter().any(|diagnostic| diagnostic.severity == Severity::Error);
+    Ok(Resolution { bundle: bundle.filter(|_| !faulty), diagnostics, inputs: recorder.into_inputs() })
+}
+
+fn read(reading: &mut Reading<'_>, environment: &EnvironmentId) -> Result<Option<Bundle>, TreeError> {
+    let mut contents = Contents::new();
+    let policies = policies(reading, &mut contents)?;
+    let path = environment_path(environment);
+    let Some(whole) = Layers::default().environment(reading, &path)? else {
+        if !reading.is_partial() {
+            let hint = format!("an environment is a folder with `.toml` files, or one file `{path}.toml`");
+            reading.push(Diagnostic::error(path, None, format!("there is no environment `{environment}`")).hint(hint));
+        }
+        return Ok(None);
+    };
+    let hosts = hosts(reading)?;
+    let scope = Scope::read(reading, environment, &whole, &hosts);
+    let section = section(reading, &scope, &whole);
+    let resources = resources(reading, &scope, &mut contents)?;
+    let desired = DesiredState {
+        environment: environment.clone(),
+        description: section.description,
+        retire: section.retire,
+        sync: section.sync,
+        digest_key: section.digest_key,
+        targets: scope.targets,
+        resources,
+        secrets: scope.secrets,
+        policies,
+    };
+    Ok(Some(Bundle { desired, contents }))
+}
+
+#[derive(Default)]
+struct Section {
+    description: Option<String>,
+    retire: bool,
+    digest_key: Option<ResourceName>,
+    sync: Sync,
+}
+
+fn section(reading: &mut Reading<'_>, scope: &Scope, whole: &Table) -> Section {
+    let Some(entry) = whole.get("environment") else { return Section::default() };
+    let node = Node { place: entry.node.place, value: entry.node.value.clone() };
+    let Some(written) = told(reading, decode::<SectionToml>(&node, LATER_KEYS)).value else { return Section::default() };
+    let digest_key = written.digest_key.map(|key| {
+        let SecretRefToml::Secret(name) = key.value;
+        scope.secret(reading, &name);
+        name.value
+    });
+    let mut sync = Sync::default();
+    if let Some(said) = written.sync {
+        if let Some(interval) = said.interval
+            && let Some(seconds) = reading.check(interval.place, scalar::interval(&interval.value))
+        {
+            sync.interval_seconds = seconds;
+        }
+        if let Some(drift) = said.drift {
+            sync.drift = match drift.value {
+                DriftToml::Heal => DriftMode::Heal,
+                DriftToml::Report => DriftMode::Report,
+            };
+        }
+        sync.prune = said.prune.unwrap_or(sync.prune);
+    }
+    Section {
+        description: written.description.map(|description| description.value),
+        retire: written.retire.is_some_and(|retire| retire.value),
+        digest_key,
+        sync,
+    }
+}
+
+type Resources = BTreeMap<InstanceKey, Desired>;
+
+/// What all instances of one resource have in common.
+struct Common {
+    address: Address,
+    key: Place,
+    adopt: bool,
+    moved: Option<Placed<ResourceName>>,
+    origin: Origin,
+}
+
+fn resources(reading: &mut Reading<'_>, scope: &Scope, contents: &mut Contents) -> Result<Resources, TreeError> {
+    let mut found = Found { resources: Resources::new(), claims: BTreeMap::new() };
+    let address = |kind, name: &ResourceName| Address { environment: scope.environment.clone(), kind, name: name.clone() };
+    let mut calls: BTreeMap<ResourceName, Vec<Reference>> = BTreeMap::new();
+
+    for draft in scope.kv.values() {
+        let mut tracing = Tracing::of(reading, draft.key);
+        tracing.field(reading, "title", draft.written.title.as_ref().map(|title| title.place));
+        let address = address(Kind::Kv, &draft.name);
+        let (adopt, moved) = (draft.written.adopt.unwrap_or_default(), draft.written.moved.clone());
+        check_moved(reading, scope, Kind::Kv, draft, moved.as_ref());
+        let common = Common { address, key: draft.key, adopt, moved, origin: tracing.into_origin() };
+        if let Some(title) = &draft.claim {
+            let specs = draft.targets.iter().map(|target| (target.clone(), Spec::Kv(KvSpec { title: title.clone() })));
+            found.add(reading, &common, specs.collect(), &[]);
+        }
+    }
+    for draft in scope.workers.values() {
+        let mut tracing = Tracing::of(reading, draft.key);
+        let (spec, references) = worker(reading, scope, draft, (&mut tracing, contents))?;
+        check_placement(reading, scope, draft, &references);
+        let address = address(Kind::Worker, &draft.name);
+        let (adopt, moved) = (draft.written.adopt.unwrap_or_default(), draft.written.moved.clone());
+        check_moved(reading, scope, Kind::Worker, draft, moved.as_ref());
+        let common = Common { address, key: draft.key, adopt, moved, origin: tracing.into_origin() };
+        if let Some(spec) = spec {
+            let specs = draft.targets.iter().map(|target| (target.clone(), Spec::Worker(spec.clone())));
+            found.add(reading, &common, specs.collect(), &references);
+        }
+        calls.insert(draft.name.clone(), references);
+    }
+    for draft in scope.files.values() {
+        let mut tracing = Tracing::of(reading, draft.key);
+        let specs = file(reading, scope, draft, (&mut tracing, contents))?;
+        let address = address(Kind::File, &draft.name);
+        let (adopt, moved) = (draft.written.adopt.unwrap_or_default(), draft.written.moved.clone());
+        check_moved(reading, scope, Kind::File, draft, moved.as_ref());
+        let common = Common { address, key: draft.key, adopt, moved, origin: tracing.into_origin() };
+        let specs = specs.into_iter().map(|(target, spec)| (target, Spec::File(spec)));
+        found.add(reading, &common, specs.collect(), &[]);
+    }
+    check_cycles(reading, &calls);
+    Ok(found.resources)
+}
+
+struct Found {
+    resources: Resources,
+    /// What a name at a target belongs to: kind and name, or route and pattern.
+    claims: BTreeMap<(TargetName, &'static str, String), (Address, Place)>,
+}
+
+impl Found {
+    fn add(&mut self, reading: &mut Reading<'_>, common: &Common, specs: BTreeMap<TargetName, Spec>, references: &[Reference]) {
+        for (target, spec) in specs {
+            let kind = spec.kind().as_str();
+            self.claim(reading, common, &target, (kind, spec.claim().to_owned()));
+            if let Spec::Worker(worker) = &spec {
+                for route in &worker.routes {
+                    self.claim(reading, common, &target, ("route", route.pattern.clone()));
+                }
+            }
+            let environment = &common.address.environment;
+            let other = |kind, name: &ResourceName| Address { environment: environment.clone(), kind, name: name.clone() };
+            let depends_on = references.iter().map(|(kind, name, _)| other(*kind, name).on(target.clone())).collect();
+            let desired = Desired {
+                spec,
+                depends_on,
+                moved_from: common.moved.as_ref().map(|moved| other(common.address.kind, &moved.value)),
+                adopt: common.adopt,
+                origin: common.origin.clone(),
+            };
+            self.resources.insert(common.address.on(target), desired);
+        }
+    }
+
+    fn claim(&mut self, reading: &mut Reading<'_>, common: &Common, target: &TargetName, (what, name): (&'static str, String)) {
+        let claim = (target.clone(), what, name);
+        if let Some((owner, place)) = self.claims.get(&claim) {
+            let (_, what, name) = claim;
+            let (owner, place) = (owner.local(), *place);
+            let message = format!("`{owner}` and `{}` both claim the {what} `{}`", common.address.local(), shown(&name));
+            reading.fault(
+                Fault::new(common.key, message)
+                    .label(format!("claimed again, on `{target}`"))
+                    .related(place, "claimed here")
+                    .hint("give one of them another name or other targets, or remove it"),
+            );
+        } else {
+            self.claims.insert(claim, (common.address.clone(), common.key));
+        }
+    }
+}
+
+/// What a Worker refers to must live on each of its targets.
+fn check_placement<T>(reading: &mut Reading<'_>, scope: &Scope, draft: &Draft<T>, references: &[Reference]) {
+    for (kind, name, place) in references {
+        let (there, key) = match kind {
+            Kind::Kv => match scope.kv.get(name) {
+                Some(other) if !other.dropped.contains("on") => (&other.targets, other.key),
+                _ => continue,
+            },
+            Kind::Worker => match scope.workers.get(name) {
+                Some(other) if !other.dropped.contains("on") => (&other.targets, other.key),
+                _ => continue,
+            },
+            Kind::File => continue,
+        };
+        let missing: Vec<String> = draft.targets.difference(there).map(|target| format!("`{target}`")).collect();
+        if there.is_empty() || missing.is_empty() {
+            continue;
+        }
+        let list = there.iter().map(|target| format!("`{target}`")).collect::<Vec<_>>().join(", ");
+        reading.fault(
+            Fault::new(*place, format!("`{kind}.{name}` is not on {}, where this Worker is", missing.join(", ")))
+                .related(key, format!("this is on {list} only"))
+                .hint("give both the same `on`"),
+        );
+    }
+}
+
+fn check_moved<T>(reading: &mut Reading<'_>, scope: &Scope, kind: Kind, draft: &Draft<T>, moved: Option<&Placed<ResourceName>>) {
+    let Some(moved) = moved else { return };
+    let still_there = match kind {
+        Kind::Kv => scope.kv.get(&moved.value).map(|other| other.key),
+        Kind::Worker => scope.workers.get(&moved.value).map(|other| other.key),
+        Kind::File => scope.files.get(&moved.value).map(|other| other.key),
+    };
+    let others: Vec<(&ResourceName, Place)> = match kind {
+        Kind::Kv => movers(&scope.kv, &moved.value, |t| t.moved.as_ref()),
+        Kind::Worker => movers(&scope.workers, &moved.value, |t| t.moved.as_ref()),
+        Kind::File => movers(&scope.files, &moved.value, |t| t.moved.as_ref()),
+    };
+    if let Some(key) = still_there {
+        reading.fault(
+            Fault::new(moved.place, format!("`{kind}.{}` is still defined, so that nothing has moved from it", moved.value))
+                .related(key, "defined here")
+                .hint("remove `moved`, or the old table"),
+        );
+    } else if let Some((other, place)) = others.into_iter().find(|(name, _)| **name < draft.name) {
+        let message = format!("`{kind}.{other}` and `{kind}.{}` both moved from `{kind}.{}`", draft.name, moved.value);
+        reading.fault(Fault::new(moved.place, message).related(place, "the other one").hint("keep one `moved`"));
+    }
+}
+
+fn movers<'a, T>(
+    drafts: &'a BTreeMap<ResourceName, Draft<T>>,
+    from: &ResourceName,
+    moved: impl Fn(&T) -> Option<&Placed<ResourceName>>,
+) -> Vec<(&'a ResourceName, Place)> {
+    drafts
+        .iter()
+        .filter_map(|(name, draft)| moved(&draft.written).filter(|m| m.value == *from).map(|m| (name, m.place)))
+        .collect()
+}
+
+/// Workers that call each other cannot be created in any order.
+fn check_cycles(reading: &mut Reading<'_>, calls: &BTreeMap<ResourceName, Vec<Reference>>) {
+    let mut done: BTreeSet<&ResourceName> = BTreeSet::new();
+    for start in calls.keys() {
+        // An explicit stack: a chain of thousands of Workers is no reason to run out of the real one.
+        let mut path: Vec<(&ResourceName, usize)> = Vec::new();
+        if !done.contains(start) {
+            path.push((start, 0));
+        }
+        while let Some((name, next)) = path.last_mut() {
+            let name: &ResourceName = name;
+            let callees = calls.get(name).map_or(&[][..], Vec::as_slice);
+            let Some((kind, callee, place)) = callees.get(*next) else {
+                done.insert(name);
+                path.pop();
+                continue;
+            };
+            *next += 1;
+            if *kind != Kind::Worker || done.contains(callee) {
+                continue;
+            }
+            if let Some(at) = path.iter().position(|(open, _)| *open == callee) {
+                let cycle = path[at..].iter().map(|(name, _)| *name).chain([callee]);
+                let cycle = cycle.map(|name| format!("worker.{name}")).collect::<Vec<_>>().join(" -> ");
+                reading.fault(
+                    Fault::new(*place, format!("these Workers need each other: {cycle}"))
+                        .hint("remove one of the service bindings; a call back can go over a route"),
+                );
+                continue;
+            }
+            if let Some((known, _)) = calls.get_key_value(callee) {
+                path.push((known, 0));
+            }
+        }
+    }
+}

@@ -1,0 +1,56 @@
+//! The JSON Schema for editors.
+
+use schemars::schema_for;
+
+use super::written::{EnvironmentToml, FleetToml, RepositoryToml};
+
+/// The JSON Schema (2020-12) of every TOML file of a configuration repository: environments and bases, the fleet, and
+/// `trunkline.toml`. One schema serves them all, since their top-level keys differ; which of them a file may hold is
+/// checked by [`super::resolve`]. Generated from the types that files are decoded into.
+pub fn json_schema() -> serde_json::Value {
+    let mut whole = schema_for!(EnvironmentToml).to_value();
+    for part in [schema_for!(FleetToml).to_value(), schema_for!(RepositoryToml).to_value()] {
+        for section in ["properties", "$defs"] {
+            let Some(entries) = part.get(section).and_then(|v| v.as_object()).cloned() else { continue };
+            if let Some(all) = whole.get_mut(section).and_then(|v| v.as_object_mut()) {
+                all.extend(entries);
+            }
+        }
+    }
+    if let Some(root) = whole.as_object_mut() {
+        root.insert("title".into(), "Trunkline definitions".into());
+        root.insert("description".into(), "A TOML file of a configuration repository of Trunkline.".into());
+    }
+    whole
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::definition::written::{ENVIRONMENT_KEYS, LATER_KEYS};
+
+    #[test]
+    fn the_keys_that_are_read_are_those_of_the_schema() {
+        let schema = schema_for!(EnvironmentToml).to_value();
+        let mut keys: Vec<_> = schema["properties"].as_object().unwrap().keys().map(String::as_str).collect();
+        keys.sort_unstable();
+        let mut read = ENVIRONMENT_KEYS.to_vec();
+        read.sort_unstable();
+        assert_eq!(keys, read);
+        let text = json_schema().to_string();
+        for key in LATER_KEYS {
+            assert!(!text.contains(&format!("\"{key}\":")), "{key} is supported now");
+        }
+    }
+
+    #[test]
+    fn one_schema_covers_all_files() {
+        let schema = json_schema();
+        for key in ["environment", "worker", "host", "format", "policies"] {
+            assert!(schema["properties"].get(key).is_some(), "{key}");
+        }
+        assert_eq!(schema["additionalProperties"], false);
+        assert_eq!(schema["$defs"]["Worker"]["additionalProperties"], false);
+        assert_eq!(schema["$defs"]["Worker"]["required"], serde_json::json!(["main"]));
+    }
+}

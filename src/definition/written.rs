@@ -1,0 +1,405 @@
+//! The written types: the format of the files, as people write it.
+//!
+//! The JSON Schema for editors is generated from these types, and files are decoded into them; what they mean is in
+//! [`crate::model`]. The doc comments are what an editor shows.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::Deserialize;
+use serde::de::{Deserializer, MapAccess, Visitor};
+
+use crate::document::{Entries, Placed};
+use crate::model::{ResourceName, TargetName};
+
+/// Keys of the top level of an environment's files, that is, the fields of [`EnvironmentToml`].
+pub(super) const ENVIRONMENT_KEYS: [&str; 7] = ["environment", "cloudflare", "edge", "worker", "kv", "file", "secret"];
+
+/// Keys that later versions of the format have: said so, instead of guessing a name that is near.
+pub(super) const LATER_KEYS: &[&str] = &[
+    "rollout",
+    "health",
+    "window",
+    "freeze",
+    "notify",
+    "unit",
+    "compose",
+    "container",
+    "pm2",
+    "package",
+    "user",
+    "directory",
+    "tunnel",
+    "zone",
+    "dns",
+    "domain",
+    "ruleset",
+    "r2",
+    "d1",
+    "queue",
+    "queues",
+    "workflow",
+    "durable_object",
+    "durable_objects",
+    "migrations",
+    "assets",
+    "placement",
+    "observability",
+    "limits",
+    "build",
+    "volume",
+    "restart_on",
+];
+
+/// A file of an environment (`environments/<name>/*.toml` or `environments/<name>.toml`) or of a base.
+#[derive(Debug, JsonSchema)]
+#[schemars(deny_unknown_fields, rename = "Environment")]
+#[expect(dead_code, reason = "its tables are decoded one by one; as a whole it is the schema")]
+pub(super) struct EnvironmentToml {
+    /// The environment itself.
+    pub(super) environment: Option<SectionToml>,
+    /// Cloudflare accounts, by the name that `on` uses.
+    #[serde(default)]
+    pub(super) cloudflare: Entries<CloudflareToml>,
+    /// Self-hosted edges, by the name that `on` uses.
+    #[serde(default)]
+    pub(super) edge: Entries<EdgeToml>,
+    /// Workers.
+    #[serde(default)]
+    pub(super) worker: Entries<WorkerToml>,
+    /// Workers KV namespaces.
+    #[serde(default)]
+    pub(super) kv: Entries<KvToml>,
+    /// Files on hosts.
+    #[serde(default)]
+    pub(super) file: Entries<FileToml>,
+    /// Encrypted values; written by `trunkline secrets set`.
+    #[serde(default)]
+    pub(super) secret: Entries<SecretToml>,
+}
+
+/// A file of the fleet (`fleet/*.toml`).
+#[derive(Debug, JsonSchema)]
+#[schemars(deny_unknown_fields, rename = "Fleet")]
+#[expect(dead_code, reason = "its tables are decoded one by one; as a whole it is the schema")]
+pub(super) struct FleetToml {
+    /// Hosts, by the name that `on` uses.
+    #[serde(default)]
+    pub(super) host: Entries<HostToml>,
+}
+
+/// `trunkline.toml`: the repository's own settings.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(rename = "Repository")]
+pub(super) struct RepositoryToml {
+    /// The version of the format of all files: 1.
+    pub(super) format: Option<Placed<i64>>,
+    /// The folder of the Rego rules that judge plans; `policies` unless said otherwise.
+    pub(super) policies: Option<Placed<String>>,
+}
+
+/// The environment itself.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(rename = "EnvironmentSection")]
+pub(super) struct SectionToml {
+    /// For people.
+    pub(super) description: Option<Placed<String>>,
+    /// Bases, by paths of folders or files: tables merge deep, arrays replace, the nearest wins; of several bases the
+    /// later one is nearer.
+    #[expect(dead_code, reason = "taken out layer by layer before the section is decoded")]
+    pub(super) extends: Option<Vec<Placed<String>>>,
+    /// What a base brings and this environment does not want, such as `kv.scratch`.
+    #[expect(dead_code, reason = "taken out layer by layer before the section is decoded")]
+    pub(super) remove: Option<Vec<Placed<String>>>,
+    /// The environment ends: everything that it owns is deleted.
+    pub(super) retire: Option<Placed<bool>>,
+    /// The secret under whose value secrets are compared without being shown.
+    pub(super) digest_key: Option<Placed<SecretRefToml>>,
+    /// When and how it is reconciled.
+    pub(super) sync: Option<SyncToml>,
+}
+
+/// A reference to `[secret.<name>]` of the same environment.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+#[schemars(rename = "SecretReference")]
+pub(super) enum SecretRefToml {
+    /// The key of the secret.
+    Secret(Placed<ResourceName>),
+}
+
+/// When and how an environment is reconciled.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(rename = "Sync")]
+pub(super) struct SyncToml {
+    /// How often the live world is looked at although no commit came: a whole number and `s`, `m`, `h` or `d`, such as
+    /// `1m`; `5m` unless said otherwise.
+    pub(super) interval: Option<Placed<String>>,
+    /// What to do about drift: `heal` it (the default) or `report` it.
+    pub(super) drift: Option<Placed<DriftToml>>,
+    /// Delete what left the definitions; true unless said otherwise.
+    pub(super) prune: Option<bool>,
+}
+
+/// What to do about drift.
+#[derive(Debug, Clone, Copy, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+#[schemars(rename = "Drift")]
+pub(super) enum DriftToml {
+    /// Put it right.
+    Heal,
+    /// Show it and leave it.
+    Report,
+}
+
+/// Where an API token comes from.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+#[schemars(rename = "ApiToken")]
+pub(super) enum ApiTokenToml {
+    /// The key of a secret of this environment.
+    Secret(Placed<ResourceName>),
+    /// The name of a credential of the daemon.
+    Credential(Placed<ResourceName>),
+}
+
+/// A Cloudflare account.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(rename = "Cloudflare")]
+pub(super) struct CloudflareToml {
+    /// The account's id: 32 hex digits.
+    #[schemars(required)]
+    pub(super) account_id: Option<Placed<String>>,
+    /// The token to call it with.
+    #[schemars(required)]
+    pub(super) api_token: Option<Placed<ApiTokenToml>>,
+    /// The API's address, where it is not Cloudflare's own.
+    pub(super) endpoint: Option<Placed<String>>,
+    /// Its region, for selectors.
+    pub(super) region: Option<Placed<String>>,
+    /// Labels, for selectors.
+    pub(super) labels: Option<Entries<Placed<String>>>,
+}
+
+/// A self-hosted edge.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(rename = "Edge")]
+pub(super) struct EdgeToml {
+    /// The address of its API, such as `https://edge.fra.example.com/client/v4`.
+    #[schemars(required)]
+    pub(super) endpoint: Option<Placed<String>>,
+    /// 32 hex digits; an edge takes any, 32 zeros unless said otherwise.
+    pub(super) account_id: Option<Placed<String>>,
+    /// The token to call it with.
+    #[schemars(required)]
+    pub(super) api_token: Option<Placed<ApiTokenToml>>,
+    /// Its region, for selectors.
+    pub(super) region: Option<Placed<String>>,
+    /// Labels, for selectors.
+    pub(super) labels: Option<Entries<Placed<String>>>,
+}
+
+/// A host.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(rename = "Host")]
+pub(super) struct HostToml {
+    /// How it is reached: `local` is the daemon's own machine.
+    #[schemars(required)]
+    pub(super) connect: Option<Placed<String>>,
+    /// A folder beneath which every path is taken; `/` unless said otherwise.
+    pub(super) root: Option<Placed<String>>,
+    /// Its region, for selectors.
+    pub(super) region: Option<Placed<String>>,
+    /// Labels, for selectors.
+    pub(super) labels: Option<Entries<Placed<String>>>,
+}
+
+/// A Worker.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(rename = "Worker")]
+pub(super) struct WorkerToml {
+    /// Where it lives; every target that takes Workers unless said otherwise.
+    pub(super) on: Option<Placed<OnToml>>,
+    /// Its name at the target; its key, `-` and the environment's name unless said otherwise.
+    pub(super) name: Option<Placed<String>>,
+    /// The module to start with, an ES module, by its path.
+    #[schemars(required)]
+    pub(super) main: Option<Placed<String>>,
+    /// Paths or globs of the other modules, in or below the folder of `main`.
+    pub(super) modules: Option<Vec<Placed<String>>>,
+    /// The runtime's behaviour of which day: `YYYY-MM-DD`.
+    pub(super) compatibility_date: Option<Placed<String>>,
+    /// Single changes of the runtime's behaviour, such as `nodejs_compat`.
+    pub(super) compatibility_flags: Option<Vec<Placed<String>>>,
+    /// Which requests reach it.
+    pub(super) routes: Option<Vec<Placed<RouteToml>>>,
+    /// What else starts it.
+    pub(super) triggers: Option<TriggersToml>,
+    /// Plain values by the name that the code sees: text as it is, anything else as JSON.
+    pub(super) vars: Option<Entries<Placed<serde_json::Value>>>,
+    /// Resources by the name that the code sees.
+    pub(super) bindings: Option<Entries<Placed<BindingToml>>>,
+    /// Whether it answers on the account's `workers.dev` name (on an edge, on the edge's own name for it); false
+    /// unless said otherwise.
+    pub(super) workers_dev: Option<Placed<bool>>,
+    /// Take over a Worker of this name that is there and not ours.
+    pub(super) adopt: Option<bool>,
+    /// Its former key, when it was renamed.
+    pub(super) moved: Option<Placed<ResourceName>>,
+}
+
+/// Which requests reach a Worker.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(rename = "Route")]
+pub(super) struct RouteToml {
+    /// Such as `api.example.com/*`.
+    #[schemars(required)]
+    pub(super) pattern: Option<Placed<String>>,
+    /// The zone that the pattern lies in, such as `example.com`.
+    #[schemars(required)]
+    pub(super) zone_name: Option<Placed<String>>,
+}
+
+/// What else starts a Worker.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(rename = "Triggers")]
+pub(super) struct TriggersToml {
+    /// Cron expressions of five fields, in UTC; the weekday 1 is Sunday.
+    pub(super) crons: Option<Vec<Placed<String>>>,
+}
+
+/// One resource that a Worker's code sees: exactly one of `kv`, `service`, `script`, `secret`.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(rename = "Binding")]
+pub(super) struct BindingToml {
+    /// The key of a KV namespace of this environment.
+    pub(super) kv: Option<Placed<ResourceName>>,
+    /// The key of a Worker of this environment.
+    pub(super) service: Option<Placed<ResourceName>>,
+    /// The name, at the target, of a Worker that this environment does not define.
+    pub(super) script: Option<Placed<String>>,
+    /// With `service` or `script`: the entry point, where it is not the default one.
+    pub(super) entrypoint: Option<Placed<String>>,
+    /// The key of a secret of this environment.
+    pub(super) secret: Option<Placed<ResourceName>>,
+}
+
+/// A Workers KV namespace.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(rename = "Kv")]
+pub(super) struct KvToml {
+    /// Where it lives; every target that takes KV namespaces unless said otherwise.
+    pub(super) on: Option<Placed<OnToml>>,
+    /// Its title at the target; its key, `-` and the environment's name unless said otherwise.
+    pub(super) title: Option<Placed<String>>,
+    /// Take over a namespace of this title that is there and not ours.
+    pub(super) adopt: Option<bool>,
+    /// Its former key, when it was renamed.
+    pub(super) moved: Option<Placed<ResourceName>>,
+}
+
+/// A file on a host: exactly one of `source`, `template`, `content`.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(rename = "File")]
+pub(super) struct FileToml {
+    /// Where it lives; every host unless said otherwise.
+    pub(super) on: Option<Placed<OnToml>>,
+    /// Where it stands on the host: absolute, without `..`.
+    #[schemars(required)]
+    pub(super) path: Option<Placed<String>>,
+    /// A file of the repository, byte for byte.
+    pub(super) source: Option<Placed<String>>,
+    /// A template of the repository; it sees `environment`, `tenant`, `target`, `vars` and `secret("name")`.
+    pub(super) template: Option<Placed<String>>,
+    /// The content itself.
+    pub(super) content: Option<Placed<String>>,
+    /// What the template sees as `vars`.
+    pub(super) vars: Option<Entries<Placed<serde_json::Value>>>,
+    /// Permissions in octal, such as `0640`; `0644` unless said otherwise.
+    pub(super) mode: Option<Placed<String>>,
+    /// The owner's name or number.
+    pub(super) owner: Option<Placed<String>>,
+    /// The group's name or number.
+    pub(super) group: Option<Placed<String>>,
+    /// A command and its arguments that must succeed on the new content before it replaces the old; `{}` is the path
+    /// of the candidate.
+    pub(super) validate: Option<Placed<Vec<Placed<String>>>>,
+    /// Take over a file that is there and not ours.
+    pub(super) adopt: Option<bool>,
+    /// Its former key, when it was renamed.
+    pub(super) moved: Option<Placed<ResourceName>>,
+}
+
+/// An encrypted value.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(rename = "Secret")]
+pub(super) struct SecretToml {
+    /// The value as an ASCII-armored age file, bound inside to tenant, environment and name.
+    #[schemars(required)]
+    pub(super) age: Option<Placed<String>>,
+}
+
+/// Selects targets: all that is said must match.
+#[derive(Debug, Default)]
+pub(super) struct OnToml {
+    /// Names of targets.
+    pub(super) targets: Option<Placed<Vec<Placed<TargetName>>>>,
+    /// Labels, `region` among them.
+    pub(super) labels: Vec<(Placed<String>, Placed<String>)>,
+}
+
+impl<'de> Deserialize<'de> for OnToml {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Selector;
+        impl<'de> Visitor<'de> for Selector {
+            type Value = OnToml;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a table")
+            }
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<OnToml, A::Error> {
+                let mut on = OnToml::default();
+                while let Some(key) = map.next_key::<Placed<String>>()? {
+                    if key.value == "targets" {
+                        on.targets = Some(map.next_value()?);
+                    } else {
+                        on.labels.push((key, map.next_value()?));
+                    }
+                }
+                Ok(on)
+            }
+        }
+        deserializer.deserialize_map(Selector)
+    }
+}
+
+impl JsonSchema for OnToml {
+    fn schema_name() -> Cow<'static, str> {
+        "On".into()
+    }
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "description": "Selects targets by name, by region or by any label; all that is said must match.",
+            "type": "object",
+            "properties": {
+                "targets": { "description": "Names of targets.", "type": "array", "items": { "type": "string" } },
+                "region": { "description": "The region of the targets.", "type": "string" },
+                "role": { "description": "The label `role` of the targets.", "type": "string" }
+            },
+            "additionalProperties": { "type": "string" }
+        })
+    }
+}
