@@ -1,0 +1,1 @@
+//! When the daemon looks: watch, poll, schedule, request.
