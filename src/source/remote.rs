@@ -165,6 +165,10 @@ fn scp(text: &str) -> Result<Transport, RemoteError> {
         None => address,
     };
     host_name(host)?;
+    // `user:password@host:path`, which ssh would take for the host `user`.
+    if path.split('/').next().is_some_and(|first| first.contains('@')) {
+        return Err(RemoteError::Credentials);
+    }
     match path.chars().next() {
         None => Err(RemoteError::Path),
         Some('-') => Err(RemoteError::Option),
@@ -329,7 +333,8 @@ mod tests {
 
     #[test]
     fn an_error_never_repeats_a_password() {
-        for text in ["https://user:hunter2@host/x", "ssh://user:hunter2@host/x", "https://hunter2@host/x"] {
+        for text in ["https://user:hunter2@host/x", "ssh://user:hunter2@host/x", "https://hunter2@host/x", "user:hunter2@host:x"]
+        {
             assert!(!text.parse::<Remote>().unwrap_err().to_string().contains("hunter2"));
         }
     }

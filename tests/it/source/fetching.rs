@@ -48,7 +48,7 @@ fn a_whole_history_is_fetched_so_that_old_revisions_can_be_rolled_back_to() {
         ["number 4", "number 3", "number 2", "number 1", "number 0"]
     );
     assert_eq!((commits[0].author.as_str(), commits[0].email.as_str()), ("Ada", "ada@example.com"));
-    assert_eq!(commits[4].parents, [first.clone()]);
+    assert_eq!(commits[4].parents, std::slice::from_ref(&first));
     assert!(commits[0].message.contains("\nAcknowledge: production/kv.sessions delete\n"));
     assert_eq!(source.commits(None, &head, 3).unwrap().len(), 3);
     assert_eq!(source.changed_paths(&first, &head).unwrap(), ["a.toml"]);

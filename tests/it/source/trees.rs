@@ -95,7 +95,8 @@ fn a_tree_with_a_bad_or_repeated_name_is_refused_whole() {
     let remote = Remote::new();
     remote.open().fetch().unwrap();
     let blob = git2::Oid::hash_object(git2::ObjectType::Blob, b"one = 1\n").unwrap();
-    let cases: [(&str, &[(&str, &[u8])]); 7] = [
+    type Entries<'a> = &'a [(&'a str, &'a [u8])];
+    let cases: [(&str, Entries<'_>); 7] = [
         ("two files of one name", &[("100644", b"a.toml"), ("100644", b"a.toml")]),
         ("a link and a folder", &[("120000", b"a.toml"), ("40000", b"a.toml")]),
         ("git's folder", &[("40000", b".GIT"), ("100644", b"a.toml")]),
