@@ -1,0 +1,190 @@
+//! What else holds of every file of `src`.
+
+use std::collections::BTreeMap;
+
+use super::rooms::{Room, room_of};
+use super::syntax::{Sort, paths, tokens};
+
+type Sources = BTreeMap<String, String>;
+
+/// A file has at most this many lines.
+const LONGEST: usize = 400;
+
+/// Files that are longer, with the lines that they may have.
+const LONGER: [(&str, usize, &str); 1] =
+    [("model/desired.rs", 520, "the desired state of every kind in one place, each a few lines of data")];
+
+/// Whose use makes a room impure. A path counts when it begins so.
+const IMPURE: [&[&str]; 21] = [
+    &["std", "fs"],
+    &["std", "net"],
+    &["std", "process"],
+    &["std", "env"],
+    &["std", "thread"],
+    &["std", "os"],
+    &["std", "time", "SystemTime"],
+    &["std", "time", "Instant"],
+    &["SystemTime", "now"],
+    &["Instant", "now"],
+    &["chrono", "Utc", "now"],
+    &["Utc", "now"],
+    &["Local", "now"],
+    &["Uuid", "now_v7"],
+    &["uuid", "Uuid", "now_v7"],
+    &["tokio"],
+    &["reqwest"],
+    &["git2"],
+    &["rusqlite"],
+    &["rustix"],
+    &["tempfile"],
+];
+
+/// Pure rooms that do input or output, or read a clock. The tests within them are held to it too.
+pub(crate) fn impure(rooms: &[Room], sources: &Sources) -> Vec<String> {
+    let pure = |path: &str| rooms.iter().any(|room| room.pure && room.name == room_of(path));
+    let mut faults = Vec::new();
+    for (path, text) in sources.iter().filter(|(path, _)| pure(path)) {
+        for named in paths(&tokens(text)) {
+            if IMPURE.iter().any(|impure| named.path.iter().zip(*impure).filter(|(a, b)| a == *b).count() == impure.len()) {
+                faults.push(format!("src/{path}:{}: a pure room uses `{}`", named.line, named.path.join("::")));
+            }
+        }
+    }
+    faults
+}
+
+/// Files with more lines than one noun or verb takes.
+pub(crate) fn too_long(sources: &Sources) -> Vec<String> {
+    let most = |path: &str| LONGER.iter().find(|(longer, _, _)| *longer == path).map_or(LONGEST, |(_, most, _)| *most);
+    let lines = |text: &str| text.lines().count();
+    sources
+        .iter()
+        .filter(|(path, text)| lines(text) > most(path))
+        .map(|(path, text)| format!("src/{path} has {} lines; at most {} are allowed", lines(text), most(path)))
+        .collect()
+}
+
+/// Files that do not open with what they are, and rooms that do not say what is never so in them. A room that is nothing
+/// yet says that.
+pub(crate) fn without_a_word(rooms: &[Room], sources: &Sources) -> Vec<String> {
+    let mut faults = Vec::new();
+    for (path, text) in sources {
+        let words = text.lines().next().and_then(|line| line.strip_prefix("//! ")).map_or(0, |line| line.split(' ').count());
+        let nothing = matches!(text.trim(), "//! Not built yet." | "//! stub");
+        if words < 3 && !nothing {
+            faults.push(format!("src/{path} does not open with `//!` and what it is"));
+        }
+        let room = rooms.iter().any(|room| *path == format!("{}/mod.rs", room.name));
+        if room && !nothing && !text.contains("//! **Invariant:** ") {
+            faults.push(format!("src/{path} has no `**Invariant:**` in its documentation"));
+        }
+    }
+    faults
+}
+
+/// Shells: a program and its arguments are started, never a line that something else takes apart.
+pub(crate) fn shells(sources: &Sources) -> Vec<String> {
+    const SHELLS: [&str; 5] = ["sh", "bash", "dash", "ash", "zsh"];
+    let is_shell = |text: &str| SHELLS.contains(&text.rsplit('/').next().unwrap_or_default()) && !text.contains(' ');
+    let mut faults = Vec::new();
+    for (path, text) in sources {
+        for token in tokens(text).into_iter().filter(|token| token.sort == Sort::Text) {
+            if is_shell(&token.text) || SHELLS.iter().any(|shell| token.text.contains(&format!("{shell} -c"))) {
+                faults.push(format!("src/{path}:{}: `{}` is a shell", token.line, token.text));
+            }
+        }
+    }
+    faults
+}
+
+/// Statics that can change: everything is made in one place and handed on.
+pub(crate) fn process_state(sources: &Sources) -> Vec<String> {
+    let changes = |text: &str| {
+        text == "mut"
+            || text.starts_with("Atomic")
+            || ["Mutex", "RwLock", "OnceLock", "LazyLock", "OnceCell", "LazyCell", "RefCell", "Cell"].contains(&text)
+    };
+    let mut faults = Vec::new();
+    for (path, text) in sources {
+        let tokens = tokens(text);
+        for (at, token) in tokens.iter().enumerate().filter(|(_, token)| token.sort == Sort::Name) {
+            let declared = tokens[at..].iter().take_while(|token| !matches!(token.text.as_str(), "=" | ";"));
+            let changing = token.text == "static" && declared.clone().any(|token| changes(&token.text));
+            if changing || token.text == "thread_local" {
+                faults.push(format!("src/{path}:{}: a static that can change", token.line));
+            }
+        }
+    }
+    faults
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn file(path: &str, text: &str) -> Sources {
+        [(path.to_owned(), text.to_owned())].into()
+    }
+
+    fn rooms() -> Vec<Room> {
+        let room = |name: &str, pure| Room { name: name.to_owned(), pure, may: [].into() };
+        vec![room("plan", true), room("store", false)]
+    }
+
+    #[test]
+    fn planted_impurity_is_found_and_only_in_pure_rooms() {
+        for text in [
+            "use std::fs;",
+            "use std::{collections::BTreeMap, fs::File};",
+            "fn f() { let now = chrono::Utc::now(); }",
+            "fn f() { Utc::now() }",
+            "use std::time::{Duration, Instant};",
+            "use tokio::fs;",
+        ] {
+            assert_eq!(impure(&rooms(), &file("plan/a.rs", text)).len(), 1, "{text}");
+            assert!(impure(&rooms(), &file("store/a.rs", text)).is_empty(), "{text}");
+        }
+        for text in ["use std::time::Duration;", "use chrono::{DateTime, Utc};", "// std::fs", "use std::fmt;", "fs::read()"] {
+            assert!(impure(&rooms(), &file("plan/a.rs", text)).is_empty(), "{text}");
+        }
+    }
+
+    #[test]
+    fn long_files_and_silent_ones_are_found() {
+        assert_eq!(too_long(&file("plan/a.rs", &"x\n".repeat(401))).len(), 1);
+        assert!(too_long(&file("plan/a.rs", &"x\n".repeat(400))).is_empty());
+        assert!(too_long(&file("model/desired.rs", &"x\n".repeat(509))).is_empty());
+        for (path, text, count) in [
+            ("plan/a.rs", "//! Plans are made here.\n", 0),
+            ("plan/a.rs", "use x;\n", 1),
+            ("plan/a.rs", "//! Plans.\n", 1),
+            ("plan/mod.rs", "//! Plans are made here.\n", 1),
+            ("plan/mod.rs", "//! Plans are made here.\n//!\n//! **Invariant:** pure.\n", 0),
+            ("plan/mod.rs", "//! Not built yet.\n", 0),
+            ("plan/mod.rs", "//! Not built yet.\npub fn f() {}\n", 1),
+        ] {
+            assert_eq!(without_a_word(&rooms(), &file(path, text)).len(), count, "{path}: {text}");
+        }
+    }
+
+    #[test]
+    fn planted_shells_and_statics_are_found() {
+        for text in ["Command::new(\"sh\").arg(\"-c\")", "&[\"/bin/bash\", \"-c\"]", "\"sh -c 'true'\"", "r#\"/usr/bin/sh\"#"] {
+            assert_eq!(shells(&file("plan/a.rs", text)).len(), 1, "{text}");
+        }
+        for text in ["git.args([\"-c\", \"core.hooksPath=/dev/null\"])", "\"publish\"", "// sh -c", "\"ssh\""] {
+            assert!(shells(&file("plan/a.rs", text)).is_empty(), "{text}");
+        }
+        for text in [
+            "static A: Mutex<u8> = Mutex::new(0);",
+            "static mut A: u8 = 0;",
+            "static N: AtomicU64 = AtomicU64::new(0);",
+            "thread_local! {}",
+        ] {
+            assert_eq!(process_state(&file("plan/a.rs", text)).len(), 1, "{text}");
+        }
+        for text in ["const A: u8 = 0;", "fn f(x: &'static str, y: Mutex<u8>) {}", "static NAMES: [&str; 1] = [\"a\"];"] {
+            assert!(process_state(&file("plan/a.rs", text)).is_empty(), "{text}");
+        }
+    }
+}
