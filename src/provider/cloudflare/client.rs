@@ -6,7 +6,7 @@
 //! one header and nowhere else; redirects are not followed, so it reaches no other host. Every body is read up to a
 //! limit, every wait ends.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method};
@@ -80,7 +80,7 @@ impl Client {
     pub(super) fn new(
         http: reqwest::Client,
         endpoint: String,
-        token: Secret,
+        token: &Secret,
         concurrency: usize,
         patience: Patience,
     ) -> Result<Self, ProviderError> {
@@ -106,34 +106,43 @@ impl Client {
         decode(&call, value)
     }
 
-    /// Reads every page of a list that is paged by `page` and `per_page`. The pages end with an empty or a short one, where
-    /// the server says how many there are, and where a page brings nothing new: a server that does not know `page`
-    /// would else be asked for ever.
+    /// Reads every page of a list that is paged by `page` and `per_page`. Where the server says how many items there are,
+    /// that many are read; else the pages end with a short one, or with one that brings nothing new: a server that
+    /// does not know `page` would be asked for ever.
+    ///
+    /// # Errors
+    /// Also where the pages end before the items that the server counted: what is missing from such a list is not
+    /// known to be absent.
     pub(super) async fn get_pages<T: DeserializeOwned>(
         &self,
         path: &str,
-        query: &[(&str, &str)],
-        per_page: usize,
+        per_page: u64,
         id: impl Fn(&T) -> &str,
     ) -> Result<Vec<T>, Fault> {
         let call = call_name(&Method::GET, path);
-        let size = per_page.to_string();
         let mut items: Vec<T> = Vec::new();
         let mut known = std::collections::BTreeSet::new();
         for page in 1..=MOST_PAGES {
-            let number = page.to_string();
-            let mut query = query.to_vec();
-            query.extend([("page", number.as_str()), ("per_page", size.as_str())]);
+            let query = [("page", page.to_string()), ("per_page", per_page.to_string())];
+            let query: Vec<(&str, &str)> = query.iter().map(|(key, value)| (*key, value.as_str())).collect();
             let (value, info) = self.read_enveloped(&with_query(path, &query)).await?;
             let found: Vec<T> = decode::<Option<Vec<T>>>(&call, value)?.unwrap_or_default();
-            let count = found.len();
-            let before = items.len();
+            let (count, before) = (found.len() as u64, items.len());
             items.extend(found.into_iter().filter(|item| known.insert(id(item).to_owned())));
-            let ResultInfo { total_count, total_pages } = info.unwrap_or_default();
-            let complete = total_count.is_some_and(|total| items.len() as u64 >= total)
-                || total_pages.is_some_and(|pages| page as u64 >= pages);
-            if count < per_page || items.len() == before || complete {
-                return Ok(items);
+            let stuck = items.len() == before;
+            let info = info.unwrap_or_default();
+            // A server may give shorter pages than it was asked for, and says so.
+            let full = info.per_page.filter(|size| *size > 0).unwrap_or(per_page).min(per_page);
+            match info.total_count {
+                Some(total) if items.len() as u64 >= total => return Ok(items),
+                Some(total) if stuck => {
+                    let found = items.len();
+                    let message = format!("{call}: the list ended after {found} of {total} items");
+                    return Err(Fault::own(ProviderError::new(message, Retry::Transient)));
+                }
+                Some(_) => {}
+                None if stuck || count < full || info.total_pages.is_some_and(|pages| page as u64 >= pages) => return Ok(items),
+                None => {}
             }
         }
         let error = ProviderError::new(format!("{call}: the list has more than {MOST_PAGES} pages"), Retry::Stalled);
@@ -232,7 +241,7 @@ impl Client {
     async fn wait(&self, call: &str, waited: Duration) -> Result<Duration, Fault> {
         let mut total = Duration::ZERO;
         loop {
-            let delay = self.pace.delay();
+            let delay = self.pace.delay(Instant::now());
             if delay.is_zero() {
                 return Ok(total);
             }
@@ -270,7 +279,7 @@ impl Client {
         let transport = |error| fault::transport(call, error);
         let mut response = request.send().await.map_err(transport)?;
         let (status, headers) = (response.status().as_u16(), response.headers().clone());
-        self.pace.note(status, &headers);
+        self.pace.note(status, &headers, Instant::now());
         tracing::debug!(call, status, "Called the API.");
         let mut body = Vec::new();
         while let Some(chunk) = response.chunk().await.map_err(transport)? {
@@ -288,7 +297,7 @@ impl Client {
         let Answer { status, headers, body } = answer;
         let ray = headers.get("cf-ray").and_then(|v| v.to_str().ok()).map(fault::shown);
         let challenge = headers.get("cf-mitigated").is_some_and(|v| v == "challenge");
-        let wait = (*status == 429).then(|| self.pace.delay());
+        let wait = (*status == 429).then(|| self.pace.delay(Instant::now()));
         match envelope::open(body) {
             Body::Success(value, info) if (200..300).contains(status) => Ok((value, info)),
             Body::Errors(errors) => Err(fault::refused(call, *status, &errors, ray.as_deref(), wait)),

@@ -40,6 +40,9 @@ pub(super) struct ResultInfo {
     /// How many items there are in all.
     #[serde(default)]
     pub(super) total_count: Option<u64>,
+    /// How many items a full page has.
+    #[serde(default)]
+    pub(super) per_page: Option<u64>,
     /// How many pages there are in all.
     #[serde(default)]
     pub(super) total_pages: Option<u64>,

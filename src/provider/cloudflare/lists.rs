@@ -92,7 +92,7 @@ async fn workers(client: &Client, account: &Account) -> Result<Vec<WorkerItem>, 
     if account.without_workers.load(Ordering::Relaxed) {
         return Ok(Vec::new());
     }
-    match client.get_pages(&account.path(&["workers", "workers"]), &[], 100, |item: &WorkerItem| &item.id).await {
+    match client.get_pages(&account.path(&["workers", "workers"]), 100, |item: &WorkerItem| &item.id).await {
         Err(fault) if fault.is_unsupported() => {
             account.without_workers.store(true, Ordering::Relaxed);
             Ok(Vec::new())
@@ -129,7 +129,7 @@ async fn zone_id(client: &Client, account: &Account, zone: &str) -> Result<Strin
 /// Reads the list of KV namespaces.
 pub(super) async fn read_namespaces(client: &Client, account: &Account) -> Result<Vec<Namespace>, Fault> {
     let path = account.path(&["storage", "kv", "namespaces"]);
-    client.get_pages(&path, &[], 1000, |item: &Namespace| &item.id).await
+    client.get_pages(&path, 1000, |item: &Namespace| &item.id).await
 }
 
 /// The fingerprint of a KV namespace: its id and title are all that there is.

@@ -112,7 +112,7 @@ pub fn connect(options: Options) -> Result<CloudflareProvider, ProviderError> {
     };
     let concurrency = concurrency.max(1);
     Ok(CloudflareProvider {
-        client: Client::new(http, endpoint, token, concurrency, patience)?,
+        client: Client::new(http, endpoint, &token, concurrency, patience)?,
         account: Account::new(account_id),
         secrets,
         settle,

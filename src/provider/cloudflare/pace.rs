@@ -8,10 +8,9 @@
 //! `Retry-After` in seconds with 429; after an excess every call is refused for five minutes (API reference, limits).
 
 use std::sync::Mutex;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use http::HeaderMap;
-use tokio::time::Instant;
 
 /// What is waited after a 429 that does not say how long.
 const UNSAID: Duration = Duration::from_secs(10);
@@ -26,20 +25,20 @@ pub(super) struct Pace {
 }
 
 impl Pace {
-    /// Takes note of an answer.
-    pub(super) fn note(&self, status: u16, headers: &HeaderMap) {
+    /// Takes note of an answer that came at `now`.
+    pub(super) fn note(&self, status: u16, headers: &HeaderMap, now: Instant) {
         let hold = if status == 429 { Some(retry_after(headers).unwrap_or(UNSAID)) } else { spent(headers) };
         if let Some(hold) = hold {
-            let until = Instant::now() + hold.min(LONGEST);
+            let until = now + hold.min(LONGEST);
             let mut not_before = self.not_before.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
             *not_before = Some(not_before.map_or(until, |former| former.max(until)));
         }
     }
 
-    /// How long the next call has to wait.
-    pub(super) fn delay(&self) -> Duration {
+    /// How long the next call has to wait, from `now`.
+    pub(super) fn delay(&self, now: Instant) -> Duration {
         let not_before = self.not_before.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        not_before.map_or(Duration::ZERO, |until| until.saturating_duration_since(Instant::now()))
+        not_before.map_or(Duration::ZERO, |until| until.saturating_duration_since(now))
     }
 }
 
@@ -79,12 +78,13 @@ mod tests {
         [(http::HeaderName::from_static(name), value.parse().unwrap())].into_iter().collect()
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn a_wait_comes_from_the_headers() {
+    #[test]
+    fn a_wait_comes_from_the_headers() {
         let delay = |status, headers: &HeaderMap| {
             let pace = Pace::default();
-            pace.note(status, headers);
-            pace.delay()
+            let now = Instant::now();
+            pace.note(status, headers, now);
+            pace.delay(now)
         };
         assert_eq!(delay(200, &HeaderMap::new()), Duration::ZERO);
         assert_eq!(delay(200, &headers("ratelimit", "\"default\";r=50;t=30")), Duration::ZERO);

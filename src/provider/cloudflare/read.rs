@@ -214,7 +214,7 @@ fn canonical(json: &Json) -> String {
 mod tests {
     use super::*;
 
-    fn fields(json: Json) -> Map<String, Json> {
+    fn fields(json: &Json) -> Map<String, Json> {
         json.as_object().unwrap().clone()
     }
 
@@ -241,16 +241,16 @@ mod tests {
         ];
         for (json, expected) in cases {
             let recorded = recorded("A", &expected);
-            assert_eq!(binding(&fields(json.clone()), Some(&recorded)).unwrap().1, expected.value(&marks), "{json}");
+            assert_eq!(binding(&fields(&json), Some(&recorded)).unwrap().1, expected.value(&marks), "{json}");
         }
     }
 
     #[test]
     fn a_secret_of_another_version_is_unknown_and_an_unknown_sort_is_kept() {
-        let (_, value) = binding(&fields(serde_json::json!({"name":"A","type":"secret_text"})), None).unwrap();
+        let (_, value) = binding(&fields(&serde_json::json!({"name":"A","type":"secret_text"})), None).unwrap();
         assert_eq!(value.as_table().unwrap()["text"], Value::Secret { mark: SecretMark::Unknown });
         let (name, value) =
-            binding(&fields(serde_json::json!({"name":"B","type":"r2_bucket","bucket_name":"x","jurisdiction":null})), None)
+            binding(&fields(&serde_json::json!({"name":"B","type":"r2_bucket","bucket_name":"x","jurisdiction":null})), None)
                 .unwrap();
         assert_eq!(name, "B");
         assert_eq!(value.as_table().unwrap().keys().collect::<Vec<_>>(), ["bucket_name", "type"]);
