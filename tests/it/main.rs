@@ -6,4 +6,5 @@ mod host;
 mod house;
 mod planning;
 mod policy;
+mod proxy;
 mod source;

@@ -1,0 +1,161 @@
+//! Orders, carried out together.
+//!
+//! Goes in: orders that do not depend on each other. Comes out: one outcome for each.
+//!
+//! The lists are read once before, where every precondition is checked against them, and once after, where the new
+//! fingerprints come from. A Worker's active version is read before the first lists and after the second ones: what
+//! somebody else deploys in between is never recorded as ours.
+//!
+//! **Invariant:** an order whose first write was certainly refused is refused; after a first effect every failure is
+//! unknown.
+
+use std::collections::BTreeSet;
+
+use futures_util::future::{join, join_all};
+
+use crate::model::{Kind, Properties, Retry, Spec};
+use crate::plan::{Action, Precondition};
+use crate::provider::{Order, Outcome, ProviderError, Receipt};
+
+use super::CloudflareProvider;
+use super::fault::Fault;
+use super::lists::{self, Lists, zones_of};
+use super::observe::zones_in;
+use super::path::Grammar;
+use super::read::{self, Active};
+use super::wire::Namespace;
+use super::{kv, worker};
+
+/// Which version a Worker's requests are to go to after an order.
+pub(super) enum Expected {
+    /// Exactly this one.
+    Version(Option<String>),
+    /// One that carries the order's operation: the upload did not say its id.
+    Operation,
+}
+
+/// Carries out `orders`.
+pub(super) async fn carry_out(provider: &CloudflareProvider, orders: &[Order]) -> Vec<Outcome> {
+    let of = |kind: Kind| orders.iter().any(|order| order.change.key.address.kind == kind);
+    let actives = join_all(orders.iter().map(|order| active(provider, order))).await;
+    let zones: BTreeSet<String> = orders.iter().flat_map(zones).collect();
+    let workers =
+        async { if of(Kind::Worker) { Some(lists::read(&provider.client, &provider.account, &zones).await) } else { None } };
+    let namespaces =
+        async { if of(Kind::Kv) { Some(lists::read_namespaces(&provider.client, &provider.account).await) } else { None } };
+    let (workers, namespaces) = join(workers, namespaces).await;
+    let steps = join_all(
+        orders.iter().zip(actives).map(|(order, active)| Box::pin(step(provider, &workers, &namespaces, order, active))),
+    )
+    .await;
+    if !steps.iter().any(Result::is_ok) {
+        return steps.into_iter().map(|step| step.err().unwrap_or_else(impossible)).collect();
+    }
+    let after = lists::read(&provider.client, &provider.account, &zones).await;
+    join_all(orders.iter().zip(steps).map(|(order, step)| async {
+        match step {
+            Ok(expected) => confirm(provider, &after, order, expected).await,
+            Err(outcome) => outcome,
+        }
+    }))
+    .await
+}
+
+/// A step that is not `Ok` has an outcome; this only keeps the compiler and the reader from wondering.
+fn impossible() -> Outcome {
+    Outcome::Unknown(ProviderError::new("the order ended without an outcome", Retry::Transient))
+}
+
+/// The version that is active before a change of a Worker that is there.
+async fn active(provider: &CloudflareProvider, order: &Order) -> Option<Result<Option<Active>, Fault>> {
+    let change = &order.change;
+    let changes = matches!(change.action, Action::Update | Action::Adopt | Action::Move);
+    if change.key.address.kind != Kind::Worker || !changes || Grammar::Script.check(&change.claim).is_err() {
+        return None;
+    }
+    Some(read::active(&provider.client, &provider.account, &change.claim).await)
+}
+
+/// Carries out one order: what is to be confirmed, or what became of it already.
+async fn step(
+    provider: &CloudflareProvider,
+    workers: &Option<Result<Lists, Fault>>,
+    namespaces: &Option<Result<Vec<Namespace>, Fault>>,
+    order: &Order,
+    active: Option<Result<Option<Active>, Fault>>,
+) -> Result<Expected, Outcome> {
+    match (order.change.key.address.kind, workers, namespaces) {
+        (Kind::Worker, Some(Ok(lists)), _) => {
+            let active = active.transpose().map_err(|fault| Outcome::Refused(fault.error))?;
+            worker::carry_out(provider, lists, order, active.flatten()).await
+        }
+        (Kind::Kv, _, Some(Ok(all))) => Err(kv::carry_out(provider, all, order).await),
+        (Kind::Worker, Some(Err(fault)), _) | (Kind::Kv, _, Some(Err(fault))) => Err(Outcome::Refused(copy(&fault.error))),
+        (kind, _, _) => {
+            let message = format!("a {kind} does not live on this target");
+            Err(Outcome::Refused(ProviderError::new(message, Retry::Stalled)))
+        }
+    }
+}
+
+/// The same error for another order; its cause stays with the first.
+pub(super) fn copy(error: &ProviderError) -> ProviderError {
+    ProviderError { message: error.message.clone(), hint: error.hint.clone(), retry: error.retry, source: None }
+}
+
+/// The zones whose routes count for an order.
+fn zones(order: &Order) -> BTreeSet<String> {
+    let change = &order.change;
+    let mut zones = BTreeSet::new();
+    if let Some(Spec::Worker(worker)) = &order.spec {
+        zones.extend(worker.routes.iter().map(|route| route.zone_name.clone()));
+    }
+    zones.extend(change.before.iter().chain(&change.after).flat_map(zones_in));
+    if let Precondition::Fingerprint(fingerprint) = &change.precondition {
+        zones.extend(zones_of(fingerprint));
+    }
+    zones
+}
+
+/// Reads back what is there after a Worker was written.
+async fn confirm(provider: &CloudflareProvider, after: &Result<Lists, Fault>, order: &Order, expected: Expected) -> Outcome {
+    let script = &order.change.claim;
+    let unknown =
+        |what: &str| Outcome::Unknown(ProviderError::new(format!("Worker `{script}` was written, but {what}"), Retry::Transient));
+    let lists = match after {
+        Ok(lists) => lists,
+        Err(fault) => return Outcome::Unknown(copy(&fault.error)),
+    };
+    let properties: Properties = order.change.after.clone().unwrap_or_default();
+    let Some(fingerprint) = lists.fingerprint(script, &zones_in(&properties)) else {
+        return unknown("the list does not show it yet");
+    };
+    let active = match read::active(&provider.client, &provider.account, script).await {
+        Ok(active) => active,
+        Err(fault) => return Outcome::Unknown(fault.error),
+    };
+    let Some(active) = active else {
+        let nothing = matches!(expected, Expected::Version(None));
+        let receipt = Receipt { properties, fingerprint, ..Receipt::default() };
+        return if nothing { Outcome::Done(receipt) } else { unknown("nothing is deployed") };
+    };
+    let version = match read::version(&provider.client, &provider.account, script, &active.version).await {
+        Ok(version) => version,
+        Err(fault) => return Outcome::Unknown(fault.error),
+    };
+    let ours = match &expected {
+        Expected::Version(id) => id.as_ref() == Some(&active.version),
+        // A server that keeps no annotations of a first upload cannot be asked.
+        Expected::Operation => version.annotation("workers/tag").is_none_or(|tag| is_ours(order, tag)),
+    };
+    if !ours {
+        return unknown("another version is deployed");
+    }
+    let etag = version.resources.script.etag.unwrap_or_default();
+    Outcome::Done(Receipt { properties, attributes: read::attributes(&active, &etag), fingerprint })
+}
+
+/// Whether `operation` is the order's own, or one that was begun for it earlier.
+pub(super) fn is_ours(order: &Order, operation: &str) -> bool {
+    order.marker.operation == operation || order.earlier.iter().any(|earlier| earlier == operation)
+}

@@ -1,0 +1,346 @@
+//! One call of the REST API.
+//!
+//! Goes in: a method, an encoded path, a body. Comes out: the result, or a [`Fault`].
+//!
+//! **Invariant:** a read may be repeated, a write never is unless the API certainly refused it (429). The token is in
+//! one header and nowhere else; redirects are not followed, so it reaches no other host. Every body is read up to a
+//! limit, every wait ends.
+
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, Method};
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+use tokio::sync::Semaphore;
+
+use crate::model::{Retry, Secret};
+use crate::provider::ProviderError;
+
+use super::Patience;
+use super::envelope::{self, Body, ResultInfo};
+use super::fault::{self, Fault};
+use super::pace::Pace;
+use super::path::with_query;
+
+/// The most that is read of an enveloped body, in bytes.
+const ENVELOPE_LIMIT: usize = 32 << 20;
+
+/// The most that is read of a Worker's modules, in bytes (the platform's own limit is 10 MiB compressed).
+const CONTENT_LIMIT: usize = 128 << 20;
+
+/// A list ends here, whatever the server says.
+const MOST_PAGES: usize = 500;
+
+/// A target's API, called with one token.
+pub(super) struct Client {
+    http: reqwest::Client,
+    endpoint: String,
+    authorization: HeaderValue,
+    token: Secret,
+    pace: Pace,
+    slots: Semaphore,
+    patience: Patience,
+}
+
+/// What a write sends.
+pub(super) enum Payload {
+    /// Nothing.
+    Empty,
+    /// JSON.
+    Json(Value),
+    /// A body that was built by hand.
+    Bytes {
+        /// Its content type.
+        content_type: String,
+        /// Its bytes, wiped when the last copy goes.
+        bytes: Bytes,
+    },
+}
+
+/// A whole answer.
+struct Answer {
+    status: u16,
+    headers: HeaderMap,
+    body: Bytes,
+}
+
+/// What a call without an envelope gave: the modules of a Worker.
+pub(super) struct Raw {
+    /// `Content-Type`.
+    pub(super) content_type: String,
+    /// `cf-entrypoint`: the name of the main module.
+    pub(super) entrypoint: Option<String>,
+    /// The body.
+    pub(super) body: Bytes,
+}
+
+impl Client {
+    /// A client for `endpoint` (no final slash).
+    pub(super) fn new(
+        http: reqwest::Client,
+        endpoint: String,
+        token: &Secret,
+        concurrency: usize,
+        patience: Patience,
+    ) -> Result<Self, ProviderError> {
+        let bad = || {
+            ProviderError::new("the API token is not a line of printable ASCII", Retry::Stalled)
+                .hint("store the token alone, without quotes or further lines")
+        };
+        let text = token.expose_text().map(str::trim).filter(|t| !t.is_empty()).ok_or_else(bad)?;
+        if !text.bytes().all(|b| b.is_ascii_graphic()) {
+            return Err(bad());
+        }
+        let mut authorization = HeaderValue::from_str(&format!("Bearer {text}")).map_err(|_| bad())?;
+        authorization.set_sensitive(true);
+        let token = Secret::new(text.as_bytes().to_vec());
+        let slots = Semaphore::new(concurrency.max(1));
+        Ok(Self { http, endpoint, authorization, token, pace: Pace::default(), slots, patience })
+    }
+
+    /// Reads one result.
+    pub(super) async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, Fault> {
+        let call = call_name(&Method::GET, path);
+        let (value, _) = self.read_enveloped(path).await?;
+        decode(&call, value)
+    }
+
+    /// Reads every page of a list that is paged by `page` and `per_page`. Where the server says how many items there are,
+    /// that many are read; else the pages end with a short one, or with one that brings nothing new: a server that
+    /// does not know `page` would be asked for ever.
+    ///
+    /// # Errors
+    /// Also where the pages end before the items that the server counted: what is missing from such a list is not
+    /// known to be absent.
+    pub(super) async fn get_pages<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        per_page: u64,
+        id: impl Fn(&T) -> &str,
+    ) -> Result<Vec<T>, Fault> {
+        let call = call_name(&Method::GET, path);
+        let mut items: Vec<T> = Vec::new();
+        let mut known = std::collections::BTreeSet::new();
+        for page in 1..=MOST_PAGES {
+            let query = [("page", page.to_string()), ("per_page", per_page.to_string())];
+            let query: Vec<(&str, &str)> = query.iter().map(|(key, value)| (*key, value.as_str())).collect();
+            let (value, info) = self.read_enveloped(&with_query(path, &query)).await?;
+            let found: Vec<T> = decode::<Option<Vec<T>>>(&call, value)?.unwrap_or_default();
+            let (count, before) = (found.len() as u64, items.len());
+            items.extend(found.into_iter().filter(|item| known.insert(id(item).to_owned())));
+            let stuck = items.len() == before;
+            let info = info.unwrap_or_default();
+            // A server may give shorter pages than it was asked for, and says so.
+            let full = info.per_page.filter(|size| *size > 0).unwrap_or(per_page).min(per_page);
+            match info.total_count {
+                Some(total) if items.len() as u64 >= total => return Ok(items),
+                Some(total) if stuck => {
+                    let found = items.len();
+                    let message = format!("{call}: the list ended after {found} of {total} items");
+                    return Err(Fault::own(ProviderError::new(message, Retry::Transient)));
+                }
+                Some(_) => {}
+                None if stuck || count < full || info.total_pages.is_some_and(|pages| page as u64 >= pages) => return Ok(items),
+                None => {}
+            }
+        }
+        let error = ProviderError::new(format!("{call}: the list has more than {MOST_PAGES} pages"), Retry::Stalled);
+        Err(Fault::own(error))
+    }
+
+    /// Reads what is not enveloped.
+    pub(super) async fn get_raw(&self, path: &str) -> Result<Raw, Fault> {
+        let call = call_name(&Method::GET, path);
+        let answer = self.read(path, CONTENT_LIMIT).await?;
+        if !(200..300).contains(&answer.status) {
+            return Err(self.opened(&call, &answer).err().unwrap_or_else(|| unexpected(&call, &answer)));
+        }
+        let header = |name: &str| answer.headers.get(name).and_then(|v| v.to_str().ok()).map(str::to_owned);
+        Ok(Raw {
+            content_type: header("content-type").unwrap_or_default(),
+            entrypoint: header("cf-entrypoint"),
+            body: answer.body,
+        })
+    }
+
+    /// Writes, once. `secrets` are the values that the body holds: they are taken out of whatever the server says.
+    pub(super) async fn write<T: DeserializeOwned>(
+        &self,
+        method: Method,
+        path: &str,
+        payload: Payload,
+        secrets: &[&Secret],
+    ) -> Result<T, Fault> {
+        let call = call_name(&method, path);
+        let mut waited = Duration::ZERO;
+        let mut sent = 0;
+        let mut fault = loop {
+            waited += match self.wait(&call, waited).await {
+                Ok(waited) => waited,
+                Err(fault) => break fault,
+            };
+            let request = self.request(method.clone(), path, &payload).timeout(self.patience.write);
+            sent += 1;
+            let fault = match self.send(&call, request, ENVELOPE_LIMIT).await {
+                Ok(answer) => match self.opened(&call, &answer) {
+                    Ok((value, _)) => match decode(&call, value) {
+                        Ok(result) => return Ok(result),
+                        Err(mut fault) => {
+                            // Something happened there, and we cannot tell what.
+                            fault.certain = false;
+                            fault
+                        }
+                    },
+                    Err(fault) => fault,
+                },
+                Err(fault) => fault,
+            };
+            // Only what was certainly refused is sent again, and only because the refusal says "later".
+            if fault.status != Some(429) {
+                break fault;
+            }
+        };
+        fault.resent = sent > 1;
+        let mut hidden = secrets.to_vec();
+        hidden.push(&self.token);
+        Err(fault::redact(fault, &hidden))
+    }
+
+    async fn read_enveloped(&self, path: &str) -> Result<(Value, Option<ResultInfo>), Fault> {
+        let call = call_name(&Method::GET, path);
+        let answer = self.read(path, ENVELOPE_LIMIT).await?;
+        self.opened(&call, &answer).map_err(|fault| fault::redact(fault, &[&self.token]))
+    }
+
+    /// Reads, again where it may help: after a broken connection, a failed server, a refusal that says "later".
+    async fn read(&self, path: &str, limit: usize) -> Result<Answer, Fault> {
+        let call = call_name(&Method::GET, path);
+        let mut waited = Duration::ZERO;
+        let mut failures = 0;
+        loop {
+            waited += self.wait(&call, waited).await?;
+            let request = self.request(Method::GET, path, &Payload::Empty).timeout(self.patience.read);
+            let outcome = self.send(&call, request, limit).await;
+            let again = match &outcome {
+                Ok(answer) => answer.status >= 500 || answer.status == 408,
+                Err(fault) => fault.status.is_none(),
+            };
+            if matches!(&outcome, Ok(answer) if answer.status == 429) {
+                continue;
+            }
+            failures += 1;
+            if !again || failures >= self.patience.attempts.max(1) {
+                return outcome.map_err(|fault| fault::redact(fault, &[&self.token]));
+            }
+            tokio::time::sleep(backoff(failures)).await;
+        }
+    }
+
+    /// Waits until the API may be called; `waited` counts towards what is bearable.
+    async fn wait(&self, call: &str, waited: Duration) -> Result<Duration, Fault> {
+        let mut total = Duration::ZERO;
+        loop {
+            let delay = self.pace.delay(Instant::now());
+            if delay.is_zero() {
+                return Ok(total);
+            }
+            if waited + total + delay > self.patience.wait {
+                let error = ProviderError::new(
+                    format!("{call}: too many calls; the API takes none for another {} s", delay.as_secs().max(1)),
+                    Retry::After(delay),
+                );
+                let hint = "wait, or give the daemon a token of its own: the limit is shared by all that use this one";
+                return Err(Fault { status: Some(429), ..Fault::own(error.hint(hint)) });
+            }
+            tokio::time::sleep(delay).await;
+            total += delay;
+        }
+    }
+
+    fn request(&self, method: Method, path: &str, payload: &Payload) -> reqwest::RequestBuilder {
+        let request = self
+            .http
+            .request(method, format!("{}{path}", self.endpoint))
+            .header(http::header::AUTHORIZATION, self.authorization.clone())
+            .header(http::header::ACCEPT, "application/json, */*;q=0.5");
+        match payload {
+            Payload::Empty => request,
+            Payload::Json(value) => request.json(value),
+            Payload::Bytes { content_type, bytes } => {
+                request.header(http::header::CONTENT_TYPE, content_type).body(bytes.clone())
+            }
+        }
+    }
+
+    async fn send(&self, call: &str, request: reqwest::RequestBuilder, limit: usize) -> Result<Answer, Fault> {
+        // The semaphore is never closed.
+        let _slot = self.slots.acquire().await.ok();
+        let transport = |error| fault::transport(call, error);
+        let mut response = request.send().await.map_err(transport)?;
+        let (status, headers) = (response.status().as_u16(), response.headers().clone());
+        self.pace.note(status, &headers, Instant::now());
+        tracing::debug!(call, status, "Called the API.");
+        let mut body = Vec::new();
+        while let Some(chunk) = response.chunk().await.map_err(transport)? {
+            if body.len() + chunk.len() > limit {
+                let error = ProviderError::new(format!("{call}: the answer is larger than {limit} bytes"), Retry::Stalled);
+                return Err(Fault { certain: false, status: Some(status), ..Fault::own(error) });
+            }
+            body.extend_from_slice(&chunk);
+        }
+        Ok(Answer { status, headers, body: body.into() })
+    }
+
+    /// The result that an answer holds.
+    fn opened(&self, call: &str, answer: &Answer) -> Result<(Value, Option<ResultInfo>), Fault> {
+        let Answer { status, headers, body } = answer;
+        let ray = headers.get("cf-ray").and_then(|v| v.to_str().ok()).map(fault::shown);
+        let challenge = headers.get("cf-mitigated").is_some_and(|v| v == "challenge");
+        let wait = (*status == 429).then(|| self.pace.delay(Instant::now()));
+        match envelope::open(body) {
+            Body::Success(value, info) if (200..300).contains(status) => Ok((value, info)),
+            Body::Errors(errors) => Err(fault::refused(call, *status, &errors, ray.as_deref(), wait)),
+            Body::Success(..) | Body::Foreign => Err(fault::foreign(call, *status, ray.as_deref(), challenge, wait)),
+        }
+    }
+}
+
+fn unexpected(call: &str, answer: &Answer) -> Fault {
+    fault::foreign(call, answer.status, None, false, None)
+}
+
+/// `GET /accounts/…/workers/scripts`, without the query.
+fn call_name(method: &Method, path: &str) -> String {
+    format!("{method} {}", path.split('?').next().unwrap_or_default())
+}
+
+fn decode<T: DeserializeOwned>(call: &str, value: Value) -> Result<T, Fault> {
+    serde_json::from_value(value).map_err(|error| {
+        let message = format!("{call}: the answer is not of the documented form");
+        Fault { status: Some(200), ..Fault::own(ProviderError::new(message, Retry::Transient).source(error)) }
+    })
+}
+
+/// 0.1 s, doubled with each failure up to 5 s, and up to half as much again so that many daemons do not step together.
+fn backoff(failures: u32) -> Duration {
+    let base = Duration::from_millis(100).saturating_mul(1 << failures.min(6)).min(Duration::from_secs(5));
+    let random = uuid::Uuid::now_v7().as_bytes()[15];
+    base + base.mul_f64(f64::from(random) / 512.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_backoff_grows_and_is_bounded() {
+        assert!(backoff(1) >= Duration::from_millis(200) && backoff(1) < Duration::from_millis(301));
+        assert!(backoff(50) <= Duration::from_millis(7_500));
+    }
+
+    #[test]
+    fn the_name_of_a_call_has_no_query() {
+        assert_eq!(call_name(&Method::GET, "/zones?name=example.com"), "GET /zones");
+    }
+}

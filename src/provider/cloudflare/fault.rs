@@ -1,0 +1,266 @@
+//! What went wrong with a call, and what the reader can do about it.
+//!
+//! Goes in: a status, the errors of a body, a transport error. Comes out: a [`Fault`] that knows whether the call
+//! certainly had no effect.
+//!
+//! **Invariant:** nobody looks at message text: codes and statuses decide. What a server says is shown escaped and
+//! cut, with the values that we sent as secrets taken out.
+//!
+//! Facts: the codes are those that Cloudflare's own clients know; no complete list is published.
+
+use crate::model::{Retry, Secret};
+use crate::provider::{Outcome, ProviderError};
+
+use super::envelope::ApiError;
+
+/// The most that is shown of what a server says, in characters.
+const SHOWN: usize = 400;
+
+/// A call that did not succeed.
+#[derive(Debug)]
+pub(super) struct Fault {
+    /// Whether the call certainly had no effect: it never left, or it was refused.
+    pub(super) certain: bool,
+    /// The HTTP status, where there was an answer.
+    pub(super) status: Option<u16>,
+    /// The codes that the body named.
+    pub(super) codes: Vec<u64>,
+    /// Whether the call was sent more than once, because the API said "later" in between.
+    pub(super) resent: bool,
+    /// What to tell the caller.
+    pub(super) error: ProviderError,
+}
+
+impl Fault {
+    /// One of our own making: nothing was sent.
+    pub(super) fn own(error: ProviderError) -> Self {
+        Self { certain: true, status: None, codes: Vec::new(), resent: false, error }
+    }
+
+    /// Whether the thing that was asked for is not there (404, with one of the codes that say so or none).
+    pub(super) fn is_missing(&self) -> bool {
+        self.status == Some(404) && (self.codes.is_empty() || self.codes.iter().any(|c| MISSING.contains(c)))
+    }
+
+    /// Whether the API knows no such path or method.
+    pub(super) fn is_unsupported(&self) -> bool {
+        matches!(self.status, Some(404 | 405 | 501))
+    }
+
+    /// Whether the body named `code`.
+    pub(super) fn has(&self, code: u64) -> bool {
+        self.codes.contains(&code)
+    }
+
+    /// What became of an order whose first write failed so.
+    pub(super) fn outcome(self) -> Outcome {
+        if self.certain { Outcome::Refused(self.error) } else { Outcome::Unknown(self.error) }
+    }
+}
+
+/// "Not found", for the several things that can be: a Worker, its service, its environment, a KV namespace.
+const MISSING: [u64; 4] = [10007, 10090, 10092, 10013];
+
+/// The fault of an answer with `status` whose body named `errors`.
+pub(super) fn refused(
+    call: &str,
+    status: u16,
+    errors: &[ApiError],
+    ray: Option<&str>,
+    wait: Option<std::time::Duration>,
+) -> Fault {
+    let codes: Vec<u64> = errors.iter().filter_map(|e| e.code).collect();
+    let said: Vec<&str> = errors.iter().filter_map(|e| e.message.as_deref()).filter(|m| !m.is_empty()).collect();
+    let said = if said.is_empty() { default_words(status).to_owned() } else { said.join("; ") };
+    let mut facts = vec![format!("HTTP {status}")];
+    facts.extend(codes.iter().map(|code| format!("code {code}")));
+    facts.extend(ray.map(|ray| format!("cf-ray {ray}")));
+    let (hint, retry) = advice(status, &codes);
+    let retry = wait.map_or(retry, Retry::After);
+    let mut error = ProviderError::new(format!("{call}: {} ({})", shown(&said), facts.join(", ")), retry);
+    error.hint = hint.map(str::to_owned);
+    // A refusal (4xx, or a redirect that we do not follow) had no effect; 408 says only that the server gave up
+    // waiting, 5xx that something broke on the way, and `success: false` under 2xx contradicts itself.
+    let certain = matches!(status, 300..=499) && status != 408;
+    Fault { certain, status: Some(status), codes, resent: false, error }
+}
+
+/// The fault of an answer whose body is no envelope.
+pub(super) fn foreign(call: &str, status: u16, ray: Option<&str>, challenge: bool, wait: Option<std::time::Duration>) -> Fault {
+    let mut fault = refused(call, status, &[], ray, wait);
+    if challenge {
+        fault.error.message = format!("{call}: a firewall asked for a challenge instead of answering ({})", facts(status, ray));
+        fault.error.hint = Some("let this machine's address through at the API's firewall, or call from another".to_owned());
+    } else if (200..300).contains(&status) {
+        fault.error.message = format!("{call}: the answer is not what the API documents ({})", facts(status, ray));
+        fault.error.hint = Some("check that the endpoint ends in `/client/v4` and is not a proxy's page".to_owned());
+        fault.error.retry = Retry::Transient;
+    }
+    fault
+}
+
+fn facts(status: u16, ray: Option<&str>) -> String {
+    ray.map_or_else(|| format!("HTTP {status}"), |ray| format!("HTTP {status}, cf-ray {ray}"))
+}
+
+/// The fault of a call that got no answer.
+pub(super) fn transport(call: &str, error: reqwest::Error) -> Fault {
+    // A connection that was never made carried nothing; after that, nobody knows.
+    let certain = error.is_connect() || error.is_builder();
+    let what = if error.is_connect() {
+        "no connection"
+    } else if error.is_timeout() {
+        "no answer in time"
+    } else {
+        "the connection broke"
+    };
+    let mut fault = ProviderError::new(format!("{call}: {what}"), Retry::Transient);
+    if error.is_connect() {
+        fault = fault.hint("check that the endpoint is up and reachable from this machine");
+    }
+    // Without its URL, which `call` names already.
+    Fault { certain, status: None, codes: Vec::new(), resent: false, error: fault.source(error.without_url()) }
+}
+
+/// Takes the values of `secrets` out of what is shown of a fault.
+pub(super) fn redact(mut fault: Fault, secrets: &[&Secret]) -> Fault {
+    for secret in secrets.iter().filter_map(|s| s.expose_text()).filter(|text| !text.is_empty()) {
+        // A body is escaped before it is shown, so the escaped form of the value is looked for as well.
+        for form in [secret.to_owned(), escaped(secret)] {
+            if fault.error.message.contains(&form) {
+                fault.error.message = fault.error.message.replace(&form, "(secret)");
+            }
+        }
+    }
+    fault
+}
+
+/// What a server says, safe to show: control and direction characters escaped, and cut.
+pub(super) fn shown(text: &str) -> String {
+    let escaped = escaped(text);
+    match escaped.char_indices().nth(SHOWN) {
+        Some((at, _)) => format!("{}…", &escaped[..at]),
+        None => escaped,
+    }
+}
+
+fn escaped(text: &str) -> String {
+    let hidden =
+        |c: char| c.is_control() || matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    text.chars().flat_map(|c| if hidden(c) { c.escape_default().collect::<Vec<_>>() } else { vec![c] }).collect()
+}
+
+fn default_words(status: u16) -> &'static str {
+    match status {
+        300..=399 => "the endpoint redirects",
+        401 | 403 => "not allowed",
+        404 => "not found",
+        408 => "the server gave up waiting",
+        413 => "too large",
+        429 => "too many calls",
+        500..=599 => "the server failed",
+        _ => "refused",
+    }
+}
+
+/// What to do about it, and when it makes sense to try again.
+fn advice(status: u16, codes: &[u64]) -> (Option<&'static str>, Retry) {
+    if let Some(advice) = codes.iter().find_map(|code| advice_of_code(*code)) {
+        return (Some(advice.0), advice.1);
+    }
+    match status {
+        300..=399 => (Some("set the endpoint to the address that it redirects to"), Retry::Stalled),
+        401 | 403 => (Some(TOKEN), Retry::Stalled),
+        404 => (Some("check the endpoint and `account_id` of the target"), Retry::Stalled),
+        408 | 409 | 425 => (None, Retry::Transient),
+        413 => (Some("make the Worker smaller"), Retry::Stalled),
+        429 => {
+            (Some("wait, or give the daemon a token of its own: the limit is shared by all that use this one"), Retry::Transient)
+        }
+        400..=499 => (None, Retry::Stalled),
+        _ => (None, Retry::Transient),
+    }
+}
+
+const TOKEN: &str = "check the target's `api_token`: it must be active and allowed Workers Scripts Write, \
+                     Workers KV Storage Write, and for routes Workers Routes Write and Zone Read";
+
+fn advice_of_code(code: u64) -> Option<(&'static str, Retry)> {
+    let stalled = |hint| Some((hint, Retry::Stalled));
+    let transient = |hint| Some((hint, Retry::Transient));
+    match code {
+        // Authentication, and the scope of the token.
+        10000 | 10001 | 9106 | 9109 | 6003 | 6111 => stalled(TOKEN),
+        7000 | 7003 => stalled("check the target's endpoint and `account_id`: the API knows no such path"),
+        10007 | 10090 | 10092 => stalled("the Worker is not there (any more); the next plan shows what is"),
+        10021 => stalled("the runtime refused the code or a binding, as the message says; fix the Worker's source or definition"),
+        10027 => stalled("the Worker is too large for the account's plan; leave modules out or split it"),
+        10049 => transient("the preview token ran out; it is made anew"),
+        10053 => stalled("the Worker has a binding of that name and another sort; delete that one or rename yours"),
+        10056 => stalled("no such binding; somebody deleted it meanwhile, plan again"),
+        10057 => transient("a binding that was to be kept is gone; the next plan sees the Worker as it is now"),
+        10063 => stalled("register a workers.dev name for the account, or set `workers_dev = false`"),
+        10031 | 10032 => stalled("choose another workers.dev name for the account"),
+        10020 => stalled("the route's pattern is taken; remove the other route or change the pattern"),
+        10014 => stalled("a KV namespace of that title is there and not ours: `adopt = true` takes it over"),
+        10064 => stalled("another Worker is bound to it; remove that binding first"),
+        10200 => stalled("no such workflow"),
+        10214 | 10215 => stalled("the newest version of the Worker is not deployed; deploy it or finish the gradual deployment"),
+        10220 => stalled("a secret changed since that version; it is uploaded anew"),
+        10222 => stalled("that version is gone; it is uploaded anew"),
+        100_402 | 100_405 | 100_406 => {
+            stalled("the Worker owns Durable Objects whose exports do not fit; change them with their own tool")
+        }
+        10006 => stalled("the R2 bucket of a binding is not there; create it or remove the binding"),
+        7404 => stalled("the D1 database of a binding is not there; create it or remove the binding"),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn api(code: u64, message: &str) -> ApiError {
+        ApiError { code: Some(code), message: Some(message.to_owned()) }
+    }
+
+    #[test]
+    fn the_status_says_whether_there_was_an_effect() {
+        for (status, certain) in [
+            (200, false),
+            (301, true),
+            (400, true),
+            (401, true),
+            (404, true),
+            (408, false),
+            (409, true),
+            (429, true),
+            (500, false),
+            (504, false),
+        ] {
+            assert_eq!(refused("PUT /x", status, &[], None, None).certain, certain, "{status}");
+        }
+    }
+
+    #[test]
+    fn a_code_says_what_to_do() {
+        let fault = refused("GET /x", 403, &[api(10000, "Authentication error")], Some("8f-FRA"), None);
+        assert_eq!(fault.error.to_string(), "GET /x: Authentication error (HTTP 403, code 10000, cf-ray 8f-FRA)");
+        assert!(fault.error.hint.unwrap().contains("api_token"));
+        assert_eq!(fault.error.retry, Retry::Stalled);
+        for code in [7003, 9109, 10007, 10014, 10021, 10027, 10053, 10057, 10063, 10214, 10220, 100_402] {
+            assert!(refused("x", 400, &[api(code, "m")], None, None).error.hint.is_some(), "{code}");
+        }
+    }
+
+    #[test]
+    fn what_a_server_says_is_shown_without_control_characters_and_without_our_secrets() {
+        let long = "x".repeat(10_000);
+        let fault = refused("PUT /x", 400, &[api(1, "bad \u{1b}[31m hunter2\u{202e}"), api(2, &long)], None, None);
+        let fault = redact(fault, &[&Secret::new(b"hunter2".to_vec())]);
+        let message = fault.error.to_string();
+        assert!(!message.contains('\u{1b}') && !message.contains('\u{202e}') && !message.contains("hunter2"), "{message}");
+        assert!(message.len() < 600, "{}", message.len());
+    }
+}

@@ -1,0 +1,273 @@
+//! A Worker read in full.
+//!
+//! Goes in: its name, and what the inventory says of it. Comes out: its properties in the shape of the desired ones.
+//!
+//! **Invariant:** what is taken from the inventory instead of the target is only what the target cannot have changed:
+//! a version is immutable, so the modules and secrets of the very version that we recorded are those that we recorded.
+//! Whatever else a secret may hold is unknown.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Map, Value as Json};
+
+use crate::model::{Content, ModuleType, Properties, Retry, SecretMark, Value};
+use crate::plan::Owned;
+use crate::provider::ProviderError;
+
+use super::client::{Client, Raw};
+use super::fault::Fault;
+use super::lists::Account;
+use super::multipart;
+use super::path::{Grammar, with_query};
+use super::wire::{Deployments, Schedules, Subdomain, Version};
+
+/// The version that takes all requests.
+#[derive(Debug)]
+pub(super) struct Active {
+    /// The deployment's id.
+    pub(super) deployment: String,
+    /// The version's id.
+    pub(super) version: String,
+}
+
+/// A Worker as it is.
+#[derive(Debug)]
+pub(super) struct Live {
+    /// In the shape of [`crate::model::Spec::properties`], routes aside.
+    pub(super) properties: Properties,
+    /// `version_id`, `deployment_id`, `etag`.
+    pub(super) attributes: BTreeMap<String, String>,
+    /// The active version, `None` where nothing was ever deployed.
+    pub(super) version: Option<Version>,
+}
+
+/// What a version without a compatibility date runs with.
+const OLDEST_DATE: &str = "2021-11-02";
+
+/// Which version is active; `None` where nothing is deployed.
+///
+/// # Errors
+/// Where several versions share the requests: that is somebody's gradual deployment, and not ours to end.
+pub(super) async fn active(client: &Client, account: &Account, script: &str) -> Result<Option<Active>, Fault> {
+    let found: Deployments = client.get(&account.script(script, &["deployments"])).await?;
+    let Some(first) = found.deployments.into_iter().next() else { return Ok(None) };
+    let mut shares = first.versions.into_iter().filter(|share| share.percentage > 0.0);
+    let (Some(share), None) = (shares.next(), shares.next()) else {
+        let error = ProviderError::new(format!("several versions of Worker `{script}` share the requests"), Retry::Stalled);
+        let hint = "finish the gradual deployment: `wrangler versions deploy <version>@100%`";
+        return Err(Fault::own(error.hint(hint)));
+    };
+    Grammar::Id.check(&share.version_id).map_err(Fault::own)?;
+    Ok(Some(Active { deployment: first.id, version: share.version_id }))
+}
+
+/// One version.
+pub(super) async fn version(client: &Client, account: &Account, script: &str, id: &str) -> Result<Version, Fault> {
+    client.get(&account.script(script, &["versions", id])).await
+}
+
+/// The cron triggers.
+pub(super) async fn crons(client: &Client, account: &Account, script: &str) -> Result<Vec<String>, Fault> {
+    let found: Schedules = client.get(&account.script(script, &["schedules"])).await?;
+    Ok(found.schedules.into_iter().map(|schedule| schedule.cron).collect())
+}
+
+/// Whether it answers on the account's workers.dev name.
+pub(super) async fn subdomain(client: &Client, account: &Account, script: &str) -> Result<Subdomain, Fault> {
+    client.get(&account.script(script, &["subdomain"])).await
+}
+
+/// Reads a Worker in full. `dateless` says that no compatibility date is desired.
+///
+/// # Errors
+/// A fault that [is missing](Fault::is_missing) where it is not there (any more).
+pub(super) async fn live(
+    client: &Client,
+    account: &Account,
+    script: &str,
+    owned: Option<&Owned>,
+    dateless: bool,
+) -> Result<Live, Fault> {
+    let (active, crons, subdomain) = futures_util::future::try_join3(
+        active(client, account, script),
+        crons(client, account, script),
+        subdomain(client, account, script),
+    )
+    .await?;
+    let set = |items: &[String]| Value::Table(items.iter().map(|item| (item.clone(), Value::Bool(true))).collect());
+    let mut properties = Properties::from([
+        ("script".to_owned(), Value::text(script)),
+        ("crons".to_owned(), set(&crons)),
+        ("workers_dev".to_owned(), Value::Bool(subdomain.enabled)),
+    ]);
+    let Some(active) = active else {
+        for empty in ["modules", "bindings", "compatibility_flags"] {
+            properties.insert(empty.to_owned(), Value::Table(Properties::new()));
+        }
+        return Ok(Live { properties, attributes: BTreeMap::new(), version: None });
+    };
+    let version = version(client, account, script, &active.version).await?;
+    let etag = version.resources.script.etag.clone().unwrap_or_default();
+    let recorded = |name: &str| owned.and_then(|o| o.attributes.get(name)).map(String::as_str).filter(|text| !text.is_empty());
+    let same_version = recorded("version_id") == Some(active.version.as_str());
+    let same_code = same_version || recorded("etag") == Some(etag.as_str());
+    let known = owned.filter(|_| same_code).and_then(|o| Some((o.properties.get("main_module")?, o.properties.get("modules")?)));
+    let (main, modules) = match known {
+        Some((main, modules)) => (Some(main.clone()), modules.clone()),
+        None => downloaded(client, account, script, &active.version).await?,
+    };
+    properties.extend(main.map(|main| ("main_module".to_owned(), main)));
+    properties.insert("modules".to_owned(), modules);
+    let marks = owned.filter(|_| same_version).and_then(|o| o.properties.get("bindings")?.as_table());
+    let bindings = version.resources.bindings.iter().filter_map(|fields| binding(fields, marks)).collect();
+    properties.insert("bindings".to_owned(), Value::Table(bindings));
+    let runtime = &version.resources.script_runtime;
+    properties.insert("compatibility_flags".to_owned(), set(&runtime.compatibility_flags));
+    if let Some(date) =
+        runtime.compatibility_date.as_deref().filter(|date| !(date.is_empty() || dateless && *date == OLDEST_DATE))
+    {
+        properties.insert("compatibility_date".to_owned(), Value::text(date));
+    }
+    let attributes = attributes(&active, &etag);
+    Ok(Live { properties, attributes, version: Some(version) })
+}
+
+/// What is recorded of a Worker besides its properties.
+pub(super) fn attributes(active: &Active, etag: &str) -> BTreeMap<String, String> {
+    [("version_id", active.version.as_str()), ("deployment_id", &active.deployment), ("etag", etag)]
+        .into_iter()
+        .map(|(key, value)| (key.to_owned(), value.to_owned()))
+        .collect()
+}
+
+async fn downloaded(client: &Client, account: &Account, script: &str, version: &str) -> Result<(Option<Value>, Value), Fault> {
+    // `version` is what wrangler sends; a server that does not know it gives the newest version.
+    let path = with_query(&account.script(script, &["content", "v2"]), &[("version", version)]);
+    let raw = client.get_raw(&path).await?;
+    modules(&raw).ok_or_else(|| {
+        let message = format!("the modules of Worker `{script}` are not of the documented form");
+        Fault::own(ProviderError::new(message, Retry::Transient))
+    })
+}
+
+/// The main module's name, and every module by name.
+fn modules(raw: &Raw) -> Option<(Option<Value>, Value)> {
+    let table = |content_type: &str, content: &[u8]| {
+        let content_type = match ModuleType::of_content_type(content_type) {
+            Some(known) => known.content_type(),
+            None => content_type.split(';').next().unwrap_or_default().trim(),
+        };
+        Value::Table([("type".to_owned(), content_type.into()), ("content".to_owned(), Content::of(content).into())].into())
+    };
+    let main = raw.entrypoint.clone();
+    let Some(boundary) = multipart::boundary(&raw.content_type) else {
+        // A Worker of one script, in the older syntax.
+        let name = main.unwrap_or_else(|| "worker.js".to_owned());
+        let modules = Properties::from([(name.clone(), table(&raw.content_type, &raw.body))]);
+        return Some((Some(Value::text(name)), Value::Table(modules)));
+    };
+    let parts = multipart::read(&raw.body, &boundary)?;
+    let modules = parts.into_iter().filter(|part| part.name != "metadata" || part.filename.is_some()).map(|part| {
+        let module = table(&part.content_type, &part.content);
+        (part.filename.unwrap_or(part.name), module)
+    });
+    Some((main.map(Value::text), Value::Table(modules.collect())))
+}
+
+/// A binding in the words of the API. `marks` are the recorded bindings, where the version is the recorded one.
+fn binding(fields: &Map<String, Json>, marks: Option<&Properties>) -> Option<(String, Value)> {
+    let text = |key: &str| fields.get(key).and_then(Json::as_str);
+    let (name, kind) = (text("name")?, text("type")?);
+    let mut table = Properties::from([("type".to_owned(), Value::text(kind))]);
+    let mut put = |key: &str, value: Option<Value>| table.extend(value.map(|value| (key.to_owned(), value)));
+    match kind {
+        "plain_text" => put("text", text("text").map(Value::text)),
+        "json" => put("json", fields.get("json").map(|json| Value::text(canonical(json)))),
+        "kv_namespace" => put("namespace_id", text("namespace_id").map(Value::text)),
+        "secret_text" | "secret_key" => {
+            let mark = marks.and_then(|m| m.get(name)?.as_table()?.get("text"));
+            let unknown = Value::Secret { mark: SecretMark::Unknown };
+            put("text", Some(mark.filter(|m| matches!(m, Value::Secret { .. })).cloned().unwrap_or(unknown)));
+        }
+        "service" => {
+            put("service", text("service").map(Value::text));
+            put("entrypoint", text("entrypoint").filter(|e| !e.is_empty()).map(Value::text));
+            // The only environment that a Worker of today has.
+            put("environment", text("environment").filter(|e| !matches!(*e, "" | "production")).map(Value::text));
+        }
+        // Sorts that the definitions do not know: shown as they are, so that they count as foreign and are kept.
+        _ => {
+            for (key, value) in fields.iter().filter(|(key, _)| *key != "name" && !key.starts_with('$')) {
+                put(key, value.as_str().map(Value::text));
+            }
+        }
+    }
+    Some((name.to_owned(), Value::Table(table)))
+}
+
+/// Canonical JSON (RFC 8785): what the definitions hold.
+fn canonical(json: &Json) -> String {
+    serde_json_canonicalizer::to_string(json).unwrap_or_else(|_| json.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fields(json: &Json) -> Map<String, Json> {
+        json.as_object().unwrap().clone()
+    }
+
+    #[test]
+    fn a_binding_is_read_in_the_shape_of_the_desired_one() {
+        use crate::model::Binding;
+        let marks = BTreeMap::from([("stripe".parse().unwrap(), SecretMark::Hmac("ab".into()))]);
+        let recorded = |name: &str, binding: &Binding| Properties::from([(name.to_owned(), binding.value(&marks))]);
+        let cases = [
+            (serde_json::json!({"name":"A","type":"plain_text","text":"x"}), Binding::PlainText { text: "x".into() }),
+            (
+                serde_json::json!({"name":"A","type":"json","json":{"b":1,"a":[true]}}),
+                Binding::Json { json: r#"{"a":[true],"b":1}"#.into() },
+            ),
+            (serde_json::json!({"name":"A","type":"secret_text"}), Binding::Secret { name: "stripe".parse().unwrap() }),
+            (
+                serde_json::json!({"name":"A","type":"service","service":"b","environment":"production","entrypoint":null}),
+                Binding::Service { script: "b".into(), entrypoint: None },
+            ),
+            (
+                serde_json::json!({"name":"A","type":"service","service":"b","entrypoint":"C"}),
+                Binding::Service { script: "b".into(), entrypoint: Some("C".into()) },
+            ),
+        ];
+        for (json, expected) in cases {
+            let recorded = recorded("A", &expected);
+            assert_eq!(binding(&fields(&json), Some(&recorded)).unwrap().1, expected.value(&marks), "{json}");
+        }
+    }
+
+    #[test]
+    fn a_secret_of_another_version_is_unknown_and_an_unknown_sort_is_kept() {
+        let (_, value) = binding(&fields(&serde_json::json!({"name":"A","type":"secret_text"})), None).unwrap();
+        assert_eq!(value.as_table().unwrap()["text"], Value::Secret { mark: SecretMark::Unknown });
+        let (name, value) =
+            binding(&fields(&serde_json::json!({"name":"B","type":"r2_bucket","bucket_name":"x","jurisdiction":null})), None)
+                .unwrap();
+        assert_eq!(name, "B");
+        assert_eq!(value.as_table().unwrap().keys().collect::<Vec<_>>(), ["bucket_name", "type"]);
+    }
+
+    #[test]
+    fn modules_are_digested_by_name() {
+        let body = "--b\r\nContent-Disposition: form-data; name=\"index.js\"; filename=\"index.js\"\r\nContent-Type: application/javascript+module; charset=utf-8\r\n\r\nexport {}\r\n--b--";
+        let raw = Raw {
+            content_type: "multipart/form-data; boundary=b".into(),
+            entrypoint: Some("index.js".into()),
+            body: body.into(),
+        };
+        let (main, found) = modules(&raw).unwrap();
+        assert_eq!(main, Some("index.js".into()));
+        let module = found.as_table().unwrap()["index.js"].as_table().unwrap();
+        assert_eq!(module["type"], ModuleType::Esm.content_type().into());
+        assert_eq!(module["content"], Content::of(b"export {}").into());
+    }
+}

@@ -1,0 +1,402 @@
+//! Orders for Workers.
+//!
+//! Goes in: the lists as they are now, an order. Comes out: what is to be confirmed, or the outcome.
+//!
+//! A new Worker is one upload that is deployed at once; a changed one is a version and its deployment. Then, each only
+//! where it differs: ownership tag, crons, routes, workers.dev name. Routes that go are removed before those that come, since a
+//! pattern belongs to one Worker.
+//!
+//! **Invariant:** everything that can be refused here (bytes that are missing, secrets that do not open, routes that
+//! are taken) is, before the first write.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use http::Method;
+use serde_json::{Value as Json, json};
+
+use crate::model::{Marker, Properties, Secret, Value};
+use crate::plan::{Action, Precondition};
+use crate::provider::{Order, Outcome, ProviderError, Receipt};
+
+use super::CloudflareProvider;
+use super::carry_out::{Expected, copy, is_ours};
+use super::client::Payload;
+use super::fault::Fault;
+use super::lists::{Lists, zones_of};
+use super::observe;
+use super::path::{Grammar, path, with_query};
+use super::read::{self, Active};
+use super::upload::{self, annotations, names};
+use super::wire::{Version, Versions};
+
+/// The properties that are versioned: a change of one of them is a new version.
+const VERSIONED: [&str; 5] = ["main_module", "modules", "compatibility_date", "compatibility_flags", "bindings"];
+
+/// How many of the newest versions are looked through for one that an earlier operation uploaded.
+const LOOKED_THROUGH: usize = 10;
+
+/// One order under way.
+struct Work<'a> {
+    provider: &'a CloudflareProvider,
+    lists: &'a Lists,
+    order: &'a Order,
+    script: &'a str,
+    before: Properties,
+    after: Properties,
+    /// Whether something was written already.
+    wrote: bool,
+}
+
+/// Carries out one order. `active` is the version that was active before the lists were read.
+pub(super) async fn carry_out(
+    provider: &CloudflareProvider,
+    lists: &Lists,
+    order: &Order,
+    active: Option<Active>,
+) -> Result<Expected, Outcome> {
+    let change = &order.change;
+    let script = Grammar::Script.check(&change.claim).map_err(Outcome::Refused)?;
+    let work = Work {
+        provider,
+        lists,
+        order,
+        script,
+        before: change.before.clone().unwrap_or_default(),
+        after: change.after.clone().unwrap_or_default(),
+        wrote: false,
+    };
+    let resumed = work.check()?;
+    match change.action {
+        Action::Delete => Err(Box::pin(work.delete()).await),
+        Action::Create => Box::pin(work.create(resumed)).await,
+        Action::Update | Action::Adopt | Action::Move => Box::pin(work.update(active)).await,
+    }
+}
+
+impl Work<'_> {
+    fn path(&self, segments: &[&str]) -> String {
+        self.provider.account.script(self.script, segments)
+    }
+
+    /// Whether the Worker is what the plan saw; true where it is there only because an earlier operation of this very
+    /// order, whose answer was never seen, may have made it.
+    fn check(&self) -> Result<bool, Outcome> {
+        let Work { lists, order, script, .. } = self;
+        let change = &order.change;
+        let unread = lists.zones.iter().find_map(|(zone, read)| self.names_zone(zone).then(|| read.as_ref().err()).flatten());
+        if let Some(fault) = unread {
+            return Err(Outcome::Refused(copy(&fault.error)));
+        }
+        let there = lists.scripts.contains_key(*script);
+        let owner = lists.owner(script);
+        if let Some(owner) = owner.as_ref().filter(|o| **o != change.key.address && Some(*o) != change.from.as_ref()) {
+            return Err(Outcome::Conflict(format!("Worker `{script}` belongs to {owner}")));
+        }
+        match &change.precondition {
+            Precondition::Absent if !there => Ok(false),
+            Precondition::Absent if !order.earlier.is_empty() && owner.is_some() => Ok(true),
+            Precondition::Absent => Err(Outcome::Conflict(format!("a Worker `{script}` is there now"))),
+            Precondition::Fingerprint(_) if !there && change.action == Action::Delete => Err(Outcome::Done(Receipt::default())),
+            Precondition::Fingerprint(_) if !there => Err(Outcome::Conflict(format!("Worker `{script}` is gone"))),
+            Precondition::Fingerprint(expected) if lists.still(script, expected) => Ok(false),
+            Precondition::Fingerprint(_) => {
+                Err(Outcome::Conflict(format!("Worker `{script}` was changed since it was planned for")))
+            }
+        }
+    }
+
+    fn names_zone(&self, zone: &str) -> bool {
+        let planned = match &self.order.change.precondition {
+            Precondition::Fingerprint(fingerprint) => zones_of(fingerprint).contains(zone),
+            Precondition::Absent => false,
+        };
+        planned || [&self.before, &self.after].into_iter().any(|p| observe::zones_in(p).contains(zone))
+    }
+
+    /// What a failed read means.
+    fn unread(&self, fault: Fault) -> Outcome {
+        if self.wrote { Outcome::Unknown(fault.error) } else { Outcome::Refused(fault.error) }
+    }
+
+    /// Writes; a failure is final for the order.
+    async fn write(&mut self, method: Method, path: &str, payload: Payload, secrets: &[Secret]) -> Result<Json, Outcome> {
+        self.try_write(method, path, payload, secrets).await.map_err(|fault| self.failed(fault))
+    }
+
+    /// Writes; what a failure means is for the caller to say.
+    async fn try_write(&mut self, method: Method, path: &str, payload: Payload, secrets: &[Secret]) -> Result<Json, Fault> {
+        let secrets: Vec<&Secret> = secrets.iter().collect();
+        let result = self.provider.client.write(method, path, payload, &secrets).await;
+        self.wrote |= !matches!(&result, Err(fault) if fault.certain);
+        result
+    }
+
+    /// What a failed write means: nothing happened, or a part did, or nobody knows.
+    fn failed(&self, fault: Fault) -> Outcome {
+        if self.wrote { Outcome::Unknown(fault.error) } else { fault.outcome() }
+    }
+
+    async fn create(mut self, resumed: bool) -> Result<Expected, Outcome> {
+        let upload = upload::prepare(self.order, self.provider.secrets.as_ref()).map_err(Outcome::Refused)?;
+        let routes = self.route_changes()?;
+        let expected = if resumed {
+            Expected::Version(Some(self.made_earlier().await?))
+        } else {
+            let tag = Marker::owner_tag(&self.order.change.key.address);
+            let (payload, secrets) = upload.create(&[tag]).map_err(Outcome::Refused)?;
+            let path = with_query(&self.path(&[]), &[("excludeScript", "true"), ("bindings_inherit", "strict")]);
+            self.write(Method::PUT, &path, payload, &secrets).await?;
+            Expected::Operation
+        };
+        self.write_crons(resumed).await?;
+        self.write_routes(routes).await?;
+        // What a new Worker begins with is the account's affair, so it is asked.
+        self.write_subdomain().await?;
+        Ok(expected)
+    }
+
+    /// The active version, which must be one that an earlier operation of this order uploaded.
+    async fn made_earlier(&self) -> Result<String, Outcome> {
+        let (client, account) = (&self.provider.client, &self.provider.account);
+        let active = read::active(client, account, self.script).await.map_err(|fault| self.unread(fault))?;
+        let id = active.map(|active| active.version);
+        if let Some(id) = id {
+            let version = read::version(client, account, self.script, &id).await.map_err(|fault| self.unread(fault))?;
+            if self.is_this(&version) {
+                return Ok(id);
+            }
+        }
+        Err(Outcome::Conflict(format!("a Worker `{}` is there now, and no operation of this order made it", self.script)))
+    }
+
+    async fn update(mut self, active: Option<Active>) -> Result<Expected, Outcome> {
+        let versioned = VERSIONED.iter().any(|key| self.before.get(*key) != self.after.get(*key));
+        let routes = self.route_changes()?;
+        let mut expected = active.as_ref().map(|active| active.version.clone());
+        if versioned {
+            expected = Some(self.write_version(active.as_ref()).await?);
+        }
+        self.write_tags().await?;
+        if self.before.get("crons") != self.after.get("crons") {
+            self.write_crons(true).await?;
+        }
+        self.write_routes(routes).await?;
+        if self.before.get("workers_dev") != self.after.get("workers_dev") {
+            self.write_subdomain().await?;
+        }
+        Ok(Expected::Version(expected))
+    }
+
+    /// Uploads a version and deploys it, or deploys the one that an earlier operation uploaded already.
+    async fn write_version(&mut self, active: Option<&Active>) -> Result<String, Outcome> {
+        let upload = upload::prepare(self.order, self.provider.secrets.as_ref()).map_err(Outcome::Refused)?;
+        if let Some(found) = self.uploaded_earlier().await? {
+            if active.is_some_and(|active| active.version == found) {
+                return Ok(found);
+            }
+            match self.deploy(&found).await {
+                Ok(()) => return Ok(found),
+                // It can no longer be deployed (a secret changed since, it is too old): certainly nothing happened.
+                Err(fault) if fault.certain && fault.status != Some(429) => {}
+                Err(fault) => return Err(self.failed(fault)),
+            }
+        }
+        let (client, account) = (&self.provider.client, &self.provider.account);
+        let live = match active {
+            Some(active) => {
+                read::version(client, account, self.script, &active.version).await.map_err(|fault| self.unread(fault))?
+            }
+            None => Version::default(),
+        };
+        let item = self.lists.scripts.get(self.script);
+        let (payload, secrets) = upload.update(&live, item, &self.before, &self.after).map_err(Outcome::Refused)?;
+        let path = with_query(&self.path(&["versions"]), &[("bindings_inherit", "strict")]);
+        let made = self.write(Method::POST, &path, payload, &secrets).await?;
+        let id = made.get("id").and_then(Json::as_str).filter(|id| Grammar::Id.check(id).is_ok()).ok_or_else(|| {
+            let message = format!("a version of Worker `{}` was uploaded, but the answer does not say which", self.script);
+            Outcome::Unknown(ProviderError::new(message, crate::model::Retry::Transient))
+        })?;
+        // An uploaded version that is not deployed does nothing, and is found again by its marker.
+        self.deploy(id).await.map_err(|fault| self.failed(fault))?;
+        Ok(id.to_owned())
+    }
+
+    async fn deploy(&mut self, version: &str) -> Result<(), Fault> {
+        let mut notes = annotations(&self.order.marker);
+        // A deployment has no tag of its own in the API's types; its message names the same operation's version.
+        notes.as_object_mut().and_then(|notes| notes.remove("workers/tag"));
+        let body = json!({
+            "strategy": "percentage",
+            "versions": [{ "version_id": version, "percentage": 100 }],
+            "annotations": notes,
+        });
+        let path = self.path(&["deployments"]);
+        self.try_write(Method::POST, &path, Payload::Json(body), &[]).await.map(|_| ())
+    }
+
+    /// A version that an earlier operation of this order uploaded, of the same desired properties.
+    async fn uploaded_earlier(&self) -> Result<Option<String>, Outcome> {
+        if self.order.earlier.is_empty() {
+            return Ok(None);
+        }
+        let (client, account) = (&self.provider.client, &self.provider.account);
+        let path = with_query(&self.path(&["versions"]), &[("page", "1"), ("per_page", "100")]);
+        let list: Versions = client.get(&path).await.map_err(|fault| self.unread(fault))?;
+        for (index, item) in list.items.into_iter().enumerate() {
+            if Grammar::Id.check(&item.id).is_err() {
+                continue;
+            }
+            let version = match item.annotations {
+                Some(_) => item,
+                None if index < LOOKED_THROUGH => {
+                    read::version(client, account, self.script, &item.id).await.map_err(|fault| self.unread(fault))?
+                }
+                None => break,
+            };
+            if self.is_this(&version) {
+                return Ok(Some(version.id));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Whether a version is what this order would upload.
+    fn is_this(&self, version: &Version) -> bool {
+        let wanted = &self.order.marker;
+        observe::marker(version)
+            .is_some_and(|m| is_ours(self.order, &m.operation) && m.desired == wanted.desired && m.key == wanted.key)
+    }
+
+    /// Makes the Worker's tags name its owner, where they do not; other tags stay.
+    async fn write_tags(&mut self) -> Result<(), Outcome> {
+        if !matches!(self.order.change.action, Action::Adopt | Action::Move) {
+            return Ok(());
+        }
+        let mine = Marker::owner_tag(&self.order.change.key.address);
+        let now = self.lists.tags(self.script);
+        if now.contains(&mine) {
+            return Ok(());
+        }
+        let mut tags: Vec<String> = now.into_iter().filter(|tag| Marker::parse_owner_tag(tag).is_none()).collect();
+        tags.push(mine);
+        let path = self.path(&["script-settings"]);
+        self.write(Method::PATCH, &path, Payload::Json(json!({ "tags": tags })), &[]).await?;
+        Ok(())
+    }
+
+    /// Writes the whole set of crons, where it is not there: those desired, and those that are not ours. `read` says
+    /// that there may be some already.
+    async fn write_crons(&mut self, read: bool) -> Result<(), Outcome> {
+        let ours: BTreeSet<String> = names(&self.before, "crons").union(&names(&self.after, "crons")).cloned().collect();
+        let live: BTreeSet<String> = if read {
+            let crons = read::crons(&self.provider.client, &self.provider.account, self.script).await;
+            crons.map_err(|fault| self.unread(fault))?.into_iter().collect()
+        } else {
+            BTreeSet::new()
+        };
+        let mut crons = names(&self.after, "crons");
+        crons.extend(live.iter().filter(|cron| !ours.contains(*cron)).cloned());
+        if crons == live {
+            return Ok(());
+        }
+        let body = Json::Array(crons.into_iter().map(|cron| json!({ "cron": cron })).collect());
+        let path = self.path(&["schedules"]);
+        self.write(Method::PUT, &path, Payload::Json(body), &[]).await?;
+        Ok(())
+    }
+
+    /// Switches the workers.dev name on or off, where it is not so; previews stay as they are.
+    async fn write_subdomain(&mut self) -> Result<(), Outcome> {
+        let wanted = matches!(self.after.get("workers_dev"), Some(Value::Bool(true)));
+        let now = read::subdomain(&self.provider.client, &self.provider.account, self.script).await;
+        let now = now.map_err(|fault| self.unread(fault))?;
+        if now.enabled == wanted {
+            return Ok(());
+        }
+        let mut body = json!({ "enabled": wanted });
+        if let Some(previews) = now.previews_enabled {
+            body["previews_enabled"] = json!(previews);
+        }
+        let path = self.path(&["subdomain"]);
+        self.write(Method::POST, &path, Payload::Json(body), &[]).await?;
+        Ok(())
+    }
+
+    /// What of the routes is to be written.
+    fn route_changes(&self) -> Result<RouteChanges, Outcome> {
+        let (before, after) = (routes(&self.before), routes(&self.after));
+        let mut changes = RouteChanges::default();
+        for (pattern, zone) in before.iter().filter(|(pattern, zone)| after.get(*pattern) != Some(zone)) {
+            let Some(Ok(read)) = self.lists.zones.get(zone) else { continue };
+            let mine = read.routes.iter().filter(|r| r.pattern == *pattern && r.script.as_deref() == Some(self.script));
+            changes.remove.extend(mine.map(|route| (read.id.clone(), route.id.clone())));
+        }
+        for (pattern, zone) in &after {
+            let Some(Ok(read)) = self.lists.zones.get(zone) else {
+                return Err(Outcome::Conflict(format!("zone `{zone}` was not read")));
+            };
+            match read.routes.iter().find(|r| r.pattern == *pattern) {
+                None => changes.add.push((read.id.clone(), pattern.clone())),
+                Some(route) if route.script.as_deref() == Some(self.script) => {}
+                Some(route) => {
+                    let holder = route.script.as_deref().unwrap_or("no Worker");
+                    return Err(Outcome::Conflict(format!("route `{pattern}` belongs to {holder}")));
+                }
+            }
+        }
+        Ok(changes)
+    }
+
+    async fn write_routes(&mut self, changes: RouteChanges) -> Result<(), Outcome> {
+        for (zone, route) in changes.remove {
+            Grammar::Id.check(&route).map_err(|error| self.unread(Fault::own(error)))?;
+            let path = path(&["zones", &zone, "workers", "routes", &route]);
+            match self.try_write(Method::DELETE, &path, Payload::Empty, &[]).await {
+                Ok(_) => {}
+                Err(fault) if fault.status == Some(404) => {}
+                Err(fault) => return Err(self.failed(fault)),
+            }
+        }
+        for (zone, pattern) in changes.add {
+            let body = json!({ "pattern": pattern, "script": self.script });
+            let path = path(&["zones", &zone, "workers", "routes"]);
+            self.write(Method::POST, &path, Payload::Json(body), &[]).await?;
+        }
+        Ok(())
+    }
+
+    /// Removes our routes, then the Worker. Without `force`: a Worker that others are bound to, or that owns Durable
+    /// Objects, is refused by the API, and that is for a person to decide.
+    async fn delete(mut self) -> Outcome {
+        let routes = match self.route_changes() {
+            Ok(routes) => routes,
+            Err(outcome) => return outcome,
+        };
+        if let Err(outcome) = self.write_routes(routes).await {
+            return outcome;
+        }
+        let path = self.path(&[]);
+        match self.try_write(Method::DELETE, &path, Payload::Empty, &[]).await {
+            Ok(_) => Outcome::Done(Receipt::default()),
+            Err(fault) if fault.is_missing() => Outcome::Done(Receipt::default()),
+            Err(fault) => self.failed(fault),
+        }
+    }
+}
+
+/// Routes to be written, by the id of their zone.
+#[derive(Default)]
+struct RouteChanges {
+    /// Zone and route.
+    remove: Vec<(String, String)>,
+    /// Zone and pattern.
+    add: Vec<(String, String)>,
+}
+
+/// The routes in `properties`: pattern to zone.
+fn routes(properties: &Properties) -> BTreeMap<String, String> {
+    let routes = properties.get("routes").and_then(Value::as_table).into_iter().flatten();
+    routes
+        .filter_map(|(pattern, route)| Some((pattern.clone(), route.as_table()?.get("zone_name")?.as_text()?.to_owned())))
+        .collect()
+}
