@@ -16,6 +16,7 @@ use crate::document;
 use crate::model::{EnvironmentId, Revision, Tree};
 use crate::plan::{RenderOptions, render_text, to_json};
 use crate::policy::RunKind;
+use crate::provider::cloudflare;
 use crate::reconcile::{Context, judge, load_rules, prepare};
 use crate::record::EnvironmentRecord;
 use crate::secrets::Identities;
@@ -80,11 +81,8 @@ fn context_contents(context: &Context, record: &EnvironmentRecord, new: &crate::
 }
 
 fn revision_name(revision: &Revision) -> Option<String> {
-    (revision.branch != WORKTREE).then(|| revision.full())
+    (!revision.is_worktree()).then(|| revision.full())
 }
-
-/// What stands in the place of a branch where a folder is planned for.
-const WORKTREE: &str = "worktree";
 
 type Planned = (Context, Revision, Vec<(EnvironmentId, Resolution)>);
 
@@ -94,10 +92,9 @@ fn from_folder(settings: &Settings, folder: &Path, verb: &Plan, global: &Global)
         note(&workspace.render(global.colour()));
         return Err(Failure::new("the definitions have faults; there is no plan"));
     }
-    let remote = settings.remote.clone().unwrap_or_else(|| folder.display().to_string());
+    let remote = settings.remote.clone().unwrap_or(folder.canonicalize()?.display().to_string());
     let context = preview(Settings { remote: Some(remote), ..settings.clone() })?;
-    let revision = Revision { branch: WORKTREE.to_owned(), commit: "0".repeat(40) };
-    Ok((context, revision, workspace.environments))
+    Ok((context, Revision::worktree(), workspace.environments))
 }
 
 fn from_remote(settings: &Settings, verb: &Plan, global: &Global) -> Result<Planned, Failure> {
@@ -140,6 +137,7 @@ fn preview(settings: Settings) -> Result<Context, Failure> {
         cache: Arc::new(Mutex::new(Cache::default())),
         store: Arc::new(store),
         identities: identities.map(Arc::new),
+        client: cloudflare::http_client(&cloudflare::Patience::default()).map_err(|error| Failure::of(&error))?,
         credentials: std::env::var_os("CREDENTIALS_DIRECTORY").map(Into::into),
         stop: CancellationToken::new(),
         listener: Box::new(|_| {}),

@@ -9,7 +9,7 @@ use crate::definition::{self, Cache, Resolution};
 use crate::document;
 use crate::model::{Diagnostic, EnvironmentId, Severity, Tree};
 use crate::settings::{self, Overrides, Settings, SettingsError};
-use crate::source::Folder;
+use crate::source::{Folder, Limits};
 use crate::store::{Store, StoreError};
 
 /// The settings that file, variables and flags make.
@@ -63,7 +63,7 @@ impl Workspace {
 
 /// Resolves every environment of `folder`, or only those of `only`.
 pub(super) fn resolve(folder: &Path, only: &[EnvironmentId]) -> Result<Workspace, Failure> {
-    let tree = Folder::open(folder).map_err(|error| Failure::of(&error))?;
+    let tree = Folder::open(folder, Limits::default()).map_err(|error| Failure::of(&error))?;
     let (found, mut diagnostics) = definition::environments(&tree).map_err(|error| Failure::of(&error))?;
     if found.is_empty() && diagnostics.is_empty() {
         return Err(Failure::new(format!("{} holds no environments", folder.display()))

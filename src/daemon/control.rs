@@ -164,7 +164,7 @@ pub async fn resume(context: &Context, environment: &EnvironmentId) -> Answer {
         return Answer::failed(crate::provider::chain(&error), error.hint());
     }
     let accepted = with_source(&context.source, |source| match source.fetch() {
-        Err(crate::source::SourceError::Rewritten { to, .. }) => source.accept(&to).map(|()| Some(to)),
+        Err(crate::source::SourceError::Rewritten { to, .. }) => source.accept(&to).map(Some),
         Ok(_) => Ok(None),
         Err(error) => Err(error),
     })
@@ -174,7 +174,7 @@ pub async fn resume(context: &Context, environment: &EnvironmentId) -> Answer {
         done.push(format!("{} entries of the quarantine of {} lifted", quarantine.entries.len(), quarantine.abandoned));
     }
     match accepted {
-        Ok(Some(to)) => done.push(format!("the rewritten history is accepted at {:.7}", to)),
+        Ok(Some(to)) => done.push(format!("the rewritten history is accepted at {to}")),
         Ok(None) => {}
         Err(error) => return Answer::failed(crate::provider::chain(&error), error.hint()),
     }

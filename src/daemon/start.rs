@@ -9,7 +9,8 @@ use crate::definition::Cache;
 use crate::reconcile::{Context, Event};
 use crate::secrets::{Identities, SecretsError};
 use crate::settings::Settings;
-use crate::source::{self, Source, SourceError};
+use crate::provider::{ProviderError, cloudflare};
+use crate::source::{self, BranchError, RemoteError, Source, SourceError};
 use crate::store::{Store, StoreError};
 
 /// Why there is nothing to work with.
@@ -18,6 +19,15 @@ pub enum StartError {
     /// No remote is named.
     #[error("no repository is named")]
     NoRemote,
+    /// The remote is not one that may be followed.
+    #[error("the remote cannot be followed")]
+    Remote(#[from] RemoteError),
+    /// The branch cannot be one.
+    #[error(transparent)]
+    Branch(#[from] BranchError),
+    /// No client can be made.
+    #[error(transparent)]
+    Client(#[from] ProviderError),
     /// The repository cannot be used.
     #[error(transparent)]
     Source(#[from] SourceError),
@@ -37,6 +47,8 @@ impl StartError {
                 "name it with `--remote`, or as `remote` under [repository] in {}",
                 crate::settings::DEFAULT_FILE
             )),
+            Self::Remote(_) | Self::Branch(_) => None,
+            Self::Client(error) => error.hint.clone(),
             Self::Source(error) => error.hint(),
             Self::Store(error) => error.hint(),
             Self::Secrets(error) => error.hint(),
@@ -61,6 +73,7 @@ pub fn context(
         cache: Arc::new(Mutex::new(Cache::default())),
         store: Arc::new(store),
         identities,
+        client: cloudflare::http_client(&cloudflare::Patience::default())?,
         credentials: std::env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from),
         stop,
         listener,
@@ -74,15 +87,9 @@ pub fn context(
 /// [`StartError`]
 pub fn open_source(settings: &Settings, name: &str) -> Result<Source, StartError> {
     let remote = settings.remote.as_deref().ok_or(StartError::NoRemote)?;
-    Ok(Source::open(source::Options {
-        database: settings.data.join(name),
-        remote: remote.parse()?,
-        branch: settings.branch.parse()?,
-        limits: source::Limits::default(),
-        push_records: settings.push_records,
-        askpass: settings.askpass.clone(),
-        ssh_command: settings.ssh_command.clone(),
-        committer_name: "Trunkline".to_owned(),
-        committer_email: "trunkline@localhost".to_owned(),
-    })?)
+    let mut options = source::Options::new(settings.data.join(name), remote.parse()?, settings.branch.parse()?);
+    options.push_records = settings.push_records;
+    options.askpass.clone_from(&settings.askpass);
+    options.ssh_command.clone_from(&settings.ssh_command);
+    Ok(Source::open(options)?)
 }

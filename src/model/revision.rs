@@ -16,6 +16,16 @@ pub struct Revision {
 }
 
 impl Revision {
+    /// What stands for a folder whose definitions need not be committed: it can be planned for, and never applied.
+    pub fn worktree() -> Self {
+        Self { branch: "worktree".to_owned(), commit: "0".repeat(40) }
+    }
+
+    /// Whether this stands for a folder.
+    pub fn is_worktree(&self) -> bool {
+        *self == Self::worktree()
+    }
+
     /// `main@sha1:` and the whole object id: what is stored and compared.
     pub fn full(&self) -> String {
         format!("{}@sha1:{}", self.branch, self.commit)

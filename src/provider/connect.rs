@@ -16,10 +16,17 @@ pub struct Options {
     pub secrets: Arc<dyn SecretResolver>,
     /// The folder of the daemon's credentials by name.
     pub credentials: Option<PathBuf>,
+    /// The HTTP client that providers share.
+    pub client: reqwest::Client,
+    /// The daemon's data folder: where what is known of a host without a root of its own is kept.
+    pub data: PathBuf,
 }
 
 /// For how long Cloudflare may still carry out, or not yet show, a call whose answer never came.
 const CLOUDFLARE_SETTLES: Duration = Duration::from_secs(120);
+
+/// How many calls to one target are under way at once.
+const CONCURRENCY: usize = 16;
 
 /// A provider for `target`. No call is made yet.
 ///
@@ -30,7 +37,7 @@ pub fn connect(target: &Target, options: Options) -> Result<Box<dyn Provider>, P
         TargetKind::Cloudflare(t) => (&t.endpoint, &t.account_id, &t.api_token, settles(&t.endpoint)),
         TargetKind::Edge(t) => (&t.endpoint, &t.account_id, &t.api_token, Duration::ZERO),
         TargetKind::Host(t) => {
-            let options = host::Options { target: t.clone(), environment: options.environment, secrets: options.secrets };
+            let options = host::Options { target: t.clone(), environment: options.environment, secrets: options.secrets, state: options.data };
             return Ok(Box::new(host::connect(options)?));
         }
     };
@@ -40,6 +47,9 @@ pub fn connect(target: &Target, options: Options) -> Result<Box<dyn Provider>, P
         token: token(api_token, &options)?,
         settle,
         secrets: options.secrets,
+        client: Some(options.client),
+        concurrency: CONCURRENCY,
+        patience: cloudflare::Patience::default(),
     })?;
     Ok(Box::new(provider))
 }

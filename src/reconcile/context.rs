@@ -27,6 +27,8 @@ pub struct Context {
     pub store: Arc<Store>,
     /// What opens secrets.
     pub identities: Option<Arc<Identities>>,
+    /// The one HTTP client: connections are kept from pass to pass.
+    pub client: reqwest::Client,
     /// Where credentials by name are (`api_token = { credential = "…" }`).
     pub credentials: Option<PathBuf>,
     /// Set when the process is to end.

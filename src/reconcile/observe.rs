@@ -33,6 +33,8 @@ pub(super) fn connect(context: &Context, desired: &DesiredState, secrets: &Arc<O
             environment: desired.environment.clone(),
             secrets: secrets.clone(),
             credentials: context.credentials.clone(),
+            client: context.client.clone(),
+            data: context.settings.data.clone(),
         };
         let provider = provider::connect(target, options)
             .map_err(|error| Stop::stalled(ConditionReason::Unreachable, format!("target `{name}`: {}", provider::chain(&error))))?;

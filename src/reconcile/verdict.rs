@@ -44,6 +44,9 @@ pub(super) async fn acknowledgements(
     record: &EnvironmentRecord,
     revision: &Revision,
 ) -> Result<BTreeSet<Acknowledgement>, Stop> {
+    if revision.is_worktree() {
+        return Ok(BTreeSet::new());
+    }
     let (after, upto) = (record.applied.as_ref().map(|r| r.commit.clone()), revision.commit.clone());
     let commits = with_source(&context.source, move |source| source.commits(after.as_deref(), &upto, COMMITS)).await;
     let commits = commits.map_err(|error| Stop::internal(&error))?;
