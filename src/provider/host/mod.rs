@@ -1,1 +1,160 @@
-//! stub
+//! Files on a host, through the executor of [`crate::agent`].
+//!
+//! Goes in: lookups and approved orders. Comes out: what is there, and one outcome for each order; one request to the
+//! host for all of them.
+//!
+//! **Invariant:** the values of secrets take the place of their placeholders here, just before the bytes go to the
+//! executor; nothing that comes back holds a value or an unkeyed digest of one.
+
+mod order;
+mod present;
+mod render;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use chrono::Utc;
+use futures_util::future::BoxFuture;
+
+use crate::agent::{Answer, Fault, FileResult, Policy, Request, Task, VERSION, execute};
+use crate::model::{Connect, EnvironmentId, HostTarget, ObservedState, Retry, SecretResolver};
+use crate::provider::{Order, Outcome, Provider, ProviderError, Query, Receipt};
+
+/// How many orders go to a host at once: their bytes are in memory together.
+const BATCH: usize = 512;
+
+/// What a host provider needs.
+pub struct Options {
+    /// The host.
+    pub target: HostTarget,
+    /// Whose files are seen to.
+    pub environment: EnvironmentId,
+    /// For files whose templates use secrets.
+    pub secrets: Arc<dyn SecretResolver>,
+    /// Where the manifests of a host without `root` are kept, such as `/var/lib/trunkline`. A host with a root keeps
+    /// them in its own `var/lib/trunkline`.
+    pub state: PathBuf,
+}
+
+/// One host, for one environment.
+pub struct HostProvider {
+    environment: EnvironmentId,
+    secrets: Arc<dyn SecretResolver>,
+    policy: Policy,
+}
+
+/// Makes the provider; looks at nothing yet.
+///
+/// # Errors
+/// Where the host's root is not an absolute path.
+pub fn connect(options: Options) -> Result<HostProvider, ProviderError> {
+    let Options { target, environment, secrets, state } = options;
+    let HostTarget { connect: Connect::Local, root } = target;
+    if let Some(root) = root.as_deref().filter(|root| !root.is_absolute()) {
+        let message = format!("the host's root `{}` is not an absolute path", root.display());
+        return Err(ProviderError::new(message, Retry::Stalled).hint("give the whole path, from `/`"));
+    }
+    Ok(HostProvider { environment, secrets, policy: Policy::local(root, state) })
+}
+
+impl HostProvider {
+    /// The executor blocks: on the disk, and on validate commands.
+    async fn ask(&self, task: Task) -> Result<Answer, ProviderError> {
+        let request = Request { version: VERSION, environment: self.environment.clone(), task };
+        let policy = self.policy.clone();
+        let answer = tokio::task::spawn_blocking(move || execute(request, &policy)).await;
+        answer.map_err(|error| ProviderError::new("the host executor stopped in the middle", Retry::Transient).source(error))
+    }
+}
+
+impl Provider for HostProvider {
+    fn observe<'a>(&'a self, query: &'a Query) -> BoxFuture<'a, Result<ObservedState, ProviderError>> {
+        Box::pin(async move {
+            let files = query.instances.iter().map(|(key, lookup)| present::query(key, lookup)).collect();
+            match self.ask(Task::Observe { files }).await? {
+                Answer::Observed(answers) => {
+                    let now = Utc::now();
+                    let answers = answers.into_iter().filter_map(|answer| {
+                        let lookup = query.instances.get(&answer.key)?;
+                        Some((answer.key, present::observed(lookup, answer.found, now)))
+                    });
+                    Ok(answers.collect())
+                }
+                Answer::Refused(fault) => Err(error(fault)),
+                Answer::Applied(_) => Err(ProviderError::new("the host executor gave the wrong answer", Retry::Stalled)),
+            }
+        })
+    }
+
+    fn carry_out<'a>(&'a self, orders: &'a [Order]) -> BoxFuture<'a, Vec<Outcome>> {
+        Box::pin(async move {
+            let mut prepared = Vec::new();
+            let mut outcomes: Vec<Option<Outcome>> = Vec::new();
+            let mut receipts = Vec::new();
+            for order in orders {
+                match order::prepare(order, &*self.secrets) {
+                    Ok((order, receipt)) => {
+                        receipts.push((outcomes.len(), receipt));
+                        prepared.push(order);
+                        outcomes.push(None);
+                    }
+                    Err(error) => outcomes.push(Some(Outcome::Refused(error))),
+                }
+            }
+            if !prepared.is_empty() {
+                // One daemon for each environment, for now: there is no other to be told apart by its epoch.
+                let answer = self.ask(Task::Apply { epoch: 0, orders: prepared }).await;
+                for ((index, receipt), outcome) in receipts.into_iter().zip(results(answer)) {
+                    outcomes[index] = Some(outcome.unwrap_or_else(|fingerprint| Outcome::Done(receipt.finish(fingerprint))));
+                }
+            }
+            let missing = || Outcome::Unknown(ProviderError::new("the host executor gave no answer for it", Retry::Transient));
+            outcomes.into_iter().map(|outcome| outcome.unwrap_or_else(missing)).collect()
+        })
+    }
+
+    fn batch(&self) -> usize {
+        BATCH
+    }
+
+    fn settle(&self) -> Duration {
+        // What an executor left behind is settled before the next look: a file is there or it is not.
+        Duration::ZERO
+    }
+}
+
+/// One for each order that was sent: the outcome, or the fingerprint of what is done. Endless where the answer is one
+/// for all of them.
+fn results(answer: Result<Answer, ProviderError>) -> Box<dyn Iterator<Item = Result<Outcome, String>> + Send> {
+    let result = |result| match result {
+        FileResult::Done { fingerprint } => Err(fingerprint),
+        FileResult::Refused(fault) => Ok(Outcome::Refused(error(fault))),
+        FileResult::Conflict(message) => Ok(Outcome::Conflict(message)),
+        FileResult::Unknown(fault) => Ok(Outcome::Unknown(error(fault))),
+    };
+    match answer {
+        Ok(Answer::Applied(results)) => Box::new(results.into_iter().map(result)),
+        Ok(Answer::Refused(fault)) => Box::new(std::iter::repeat_with(move || Ok(Outcome::Refused(error(fault.clone()))))),
+        Ok(Answer::Observed(_)) => Box::new(std::iter::empty()),
+        Err(failed) => {
+            let message = failed.to_string();
+            Box::new(std::iter::repeat_with(move || Ok(Outcome::Unknown(ProviderError::new(message.clone(), Retry::Transient)))))
+        }
+    }
+}
+
+fn error(fault: Fault) -> ProviderError {
+    let Fault { message, cause, hint, transient } = fault;
+    let retry = if transient { Retry::Transient } else { Retry::Stalled };
+    ProviderError { message, hint, retry, source: cause.map(Into::into) }
+}
+
+/// What is known of a file before it is written.
+struct Draft(Receipt);
+
+impl Draft {
+    fn finish(self, fingerprint: String) -> Receipt {
+        Receipt { fingerprint, ..self.0 }
+    }
+}

@@ -1,0 +1,20 @@
+//! One request, one answer.
+
+use super::apply::apply;
+use super::observe::observe;
+use super::{Answer, Policy, Request, Task, VERSION};
+use crate::agent::Fault;
+
+/// Answers `request` within what `policy` allows. Blocks for as long as the disk and the validate commands take.
+pub fn execute(request: Request, policy: &Policy) -> Answer {
+    let Request { version, environment, task } = request;
+    if version != VERSION {
+        let message = format!("the request has version {version}, and this executor knows {VERSION}");
+        return Answer::Refused(Fault::new(message).hint("install the same version of trunkline on both sides"));
+    }
+    let answer = match task {
+        Task::Observe { files } => observe(policy, &environment, &files).map(Answer::Observed),
+        Task::Apply { epoch, orders } => apply(policy, &environment, epoch, orders).map(Answer::Applied),
+    };
+    answer.unwrap_or_else(Answer::Refused)
+}
