@@ -289,3 +289,20 @@ fn offset(text: &str, line: usize, column: usize) -> Option<usize> {
     let within = rest.char_indices().nth(column.saturating_sub(1)).map_or(rest.len(), |(at, _)| at);
     Some(start + within)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_evaluator_itself_has_no_clock_no_chance_and_no_network() {
+        // Past the scan for names, as a spelling that it does not know would be.
+        for (function, arguments, _) in IMPURE {
+            let call = format!("{function}({})", vec!["1"; usize::from(arguments)].join(", "));
+            let mut engine = guarded();
+            engine.add_policy("x.rego".to_owned(), format!("package trunkline\nx := {call}")).unwrap();
+            let error = engine.eval_rule("data.trunkline.x".to_owned()).unwrap_err().to_string();
+            assert!(complaint(&error).message.starts_with("a rule cannot call"), "{call}: {error}");
+        }
+    }
+}

@@ -132,6 +132,13 @@ fn raw_string(chars: &[char], index: usize) -> Option<(usize, usize)> {
     (at(after + hashes) == '"').then_some((after + hashes + 1, hashes))
 }
 
+/// The tokens before the tests of a file: `#[cfg(test)] mod … {` is the last thing in it.
+pub(crate) fn before_tests(tokens: &[Token]) -> &[Token] {
+    const OPENING: [&str; 8] = ["#", "[", "cfg", "(", "test", ")", "]", "mod"];
+    let opens = |window: &[Token]| window.iter().map(|token| token.text.as_str()).eq(OPENING);
+    &tokens[..tokens.windows(OPENING.len()).position(opens).unwrap_or(tokens.len())]
+}
+
 /// A path that is named somewhere, groups taken apart: `a::{b, c::d}` is `a::b` and `a::c::d`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Named {
