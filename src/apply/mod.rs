@@ -117,7 +117,7 @@ pub async fn apply(run: &Run<'_>) -> Result<Report, StoreError> {
         let ready: Vec<&Change> = plan
             .changes
             .iter()
-            .filter(|c| !results.contains_key(&c.key) && c.after_changes.iter().all(|key| done(key)))
+            .filter(|c| !results.contains_key(&c.key) && c.after_changes.iter().all(done))
             .collect();
         if ready.is_empty() || run.stop.is_cancelled() {
             break;

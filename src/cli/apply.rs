@@ -6,7 +6,7 @@ use serde_json::json;
 
 use super::arguments::{Apply, Global, Output};
 use super::output::{Failure, note, progress, show, show_json};
-use super::{ERROR, OK, run, status, workspace};
+use super::{ERROR, OK, daemon_run, status, workspace};
 use crate::daemon::control::{self, Request};
 use crate::daemon::{self, StartError};
 use crate::reconcile::{publish, reconcile};
@@ -16,7 +16,7 @@ use crate::store::{LockError, StoreError};
 
 pub(super) async fn apply(global: &Global, verb: &Apply) -> Result<u8, Failure> {
     let settings = workspace::settings(global)?;
-    let stop = run::stop_on_signal()?;
+    let stop = daemon_run::stop_on_signal()?;
     let context = match daemon::context(settings.clone(), stop, Box::new(progress)) {
         Ok(context) => context,
         Err(StartError::Store(StoreError::Lock(LockError::Held { .. }))) => return through_daemon(&settings, verb).await,

@@ -13,7 +13,7 @@ mod history;
 mod output;
 mod plan;
 mod rollback;
-mod run;
+mod daemon_run;
 mod secrets;
 mod status;
 mod workspace;
@@ -37,7 +37,7 @@ const NO_RUNTIME: u8 = 3;
 const USAGE: u8 = 64;
 
 /// Runs the verb that the arguments name.
-pub fn main() -> ExitCode {
+pub fn run() -> ExitCode {
     let arguments = match Arguments::try_parse() {
         Ok(arguments) => arguments,
         Err(error) => {
@@ -65,7 +65,7 @@ async fn dispatch(arguments: Arguments) -> Result<u8, Failure> {
         Verb::Check(verb) => check::check(&global, &verb),
         Verb::Plan(verb) => plan::plan(&global, &verb).await,
         Verb::Apply(verb) => apply::apply(&global, &verb).await,
-        Verb::Run(verb) => run::run(&global, &verb).await,
+        Verb::Run(verb) => daemon_run::run(&global, &verb).await,
         Verb::Status(verb) => status::status(&global, &verb),
         Verb::History(verb) => history::history(&global, &verb),
         Verb::Rollback(verb) => rollback::rollback(&global, &verb).await,

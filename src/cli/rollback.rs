@@ -2,7 +2,7 @@
 
 use super::arguments::{Global, Resume, Rollback};
 use super::output::{Failure, progress, show};
-use super::{ERROR, OK, run, workspace};
+use super::{ERROR, OK, daemon_run, workspace};
 use crate::daemon::control::{self, Answer, Request};
 use crate::daemon::{self, StartError};
 use crate::reconcile::{Context, rollback as roll_back};
@@ -36,7 +36,7 @@ pub(super) async fn resume(global: &Global, verb: &Resume) -> Result<u8, Failure
 
 /// A context of our own; `None` where a daemon works on the data folder.
 fn open(settings: &Settings) -> Result<Option<Context>, Failure> {
-    match daemon::context(settings.clone(), run::stop_on_signal()?, Box::new(progress)) {
+    match daemon::context(settings.clone(), daemon_run::stop_on_signal()?, Box::new(progress)) {
         Ok(context) => Ok(Some(context)),
         Err(StartError::Store(StoreError::Lock(LockError::Held { .. }))) => Ok(None),
         Err(error) => Err(Failure::of(&error).hint(error.hint())),

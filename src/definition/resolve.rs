@@ -121,6 +121,8 @@ struct Common {
     key: Place,
     adopt: bool,
     moved: Option<Placed<ResourceName>>,
+    /// Whether the definition itself says what the thing is called at the target.
+    is_named: bool,
     origin: Origin,
 }
 
@@ -135,7 +137,8 @@ fn resources(reading: &mut Reading<'_>, scope: &Scope, contents: &mut Contents) 
         let address = address(Kind::Kv, &draft.name);
         let (adopt, moved) = (draft.written.adopt.unwrap_or_default(), draft.written.moved.clone());
         check_moved(reading, scope, Kind::Kv, draft, moved.as_ref());
-        let common = Common { address, key: draft.key, adopt, moved, origin: tracing.into_origin() };
+        let is_named = draft.written.title.is_some();
+        let common = Common { address, key: draft.key, adopt, moved, is_named, origin: tracing.into_origin() };
         if let Some(title) = &draft.claim {
             let specs = draft.targets.iter().map(|target| (target.clone(), Spec::Kv(KvSpec { title: title.clone() })));
             found.add(reading, &common, specs.collect(), &[]);
@@ -148,7 +151,8 @@ fn resources(reading: &mut Reading<'_>, scope: &Scope, contents: &mut Contents) 
         let address = address(Kind::Worker, &draft.name);
         let (adopt, moved) = (draft.written.adopt.unwrap_or_default(), draft.written.moved.clone());
         check_moved(reading, scope, Kind::Worker, draft, moved.as_ref());
-        let common = Common { address, key: draft.key, adopt, moved, origin: tracing.into_origin() };
+        let is_named = draft.written.name.is_some();
+        let common = Common { address, key: draft.key, adopt, moved, is_named, origin: tracing.into_origin() };
         if let Some(spec) = spec {
             let specs = draft.targets.iter().map(|target| (target.clone(), Spec::Worker(spec.clone())));
             found.add(reading, &common, specs.collect(), &references);
@@ -161,7 +165,7 @@ fn resources(reading: &mut Reading<'_>, scope: &Scope, contents: &mut Contents) 
         let address = address(Kind::File, &draft.name);
         let (adopt, moved) = (draft.written.adopt.unwrap_or_default(), draft.written.moved.clone());
         check_moved(reading, scope, Kind::File, draft, moved.as_ref());
-        let common = Common { address, key: draft.key, adopt, moved, origin: tracing.into_origin() };
+        let common = Common { address, key: draft.key, adopt, moved, is_named: true, origin: tracing.into_origin() };
         let specs = specs.into_iter().map(|(target, spec)| (target, Spec::File(spec)));
         found.add(reading, &common, specs.collect(), &[]);
     }
@@ -193,6 +197,7 @@ impl Found {
                 depends_on,
                 moved_from: common.moved.as_ref().map(|moved| other(common.address.kind, &moved.value)),
                 adopt: common.adopt,
+                claim_is_default: !common.is_named,
                 origin: common.origin.clone(),
             };
             self.resources.insert(common.address.on(target), desired);

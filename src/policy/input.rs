@@ -157,7 +157,7 @@ fn target_input(target: &Target) -> Json {
 }
 
 fn resource_input(key: &InstanceKey, desired: &Desired) -> Json {
-    let Desired { spec, depends_on, moved_from, adopt, origin } = desired;
+    let Desired { spec, depends_on, moved_from, adopt, claim_is_default: _, origin } = desired;
     let more = json!({
         "claim": spec.claim(),
         "properties": spec.properties(&BTreeMap::new()),

@@ -12,11 +12,11 @@ use std::path::{Path, PathBuf};
 
 use super::arguments::{Demo, Global};
 use super::output::{Failure, note, show};
-use super::{NO_RUNTIME, OK, run};
+use super::{NO_RUNTIME, OK, daemon_run};
 use stage::Stage;
 
 pub(super) async fn demo(global: &Global, verb: &Demo) -> Result<u8, Failure> {
-    let stop = run::stop_on_signal()?;
+    let stop = daemon_run::stop_on_signal()?;
     let workerd = install::workerd(verb.no_install);
     let has_runtime = workerd.is_some();
     let (folder, _temporary) = folder(verb)?;

@@ -120,9 +120,10 @@ async fn start_edge(places: &Places, name: &str, token: &Secret, workerd: Option
         data: places.edges.join(name),
         token: token.clone(),
         workerd: workerd.map(Path::to_owned),
+        key: None,
         faults: false,
     };
-    edge::start(options).await.map_err(|error| Failure::of(&error).hint(error.hint()))
+    edge::start(options).await.map_err(|error| Failure::of(&error).hint(error.hint().map(ToOwned::to_owned)))
 }
 
 /// Starts the daemon on the remote.
@@ -238,7 +239,7 @@ fn seal(places: &Places, edge_token: &Secret, recipient: &Recipient) -> Result<(
             let value = if tokens.iter().any(|token| token == name) { edge_token.clone() } else { random() };
             let name = name.parse().map_err(|error: crate::model::NameError| Failure::of(&error))?;
             let scope = SecretScope { environment: environment.clone(), name };
-            store(&places.clone, &scope, &[recipient.clone()], &value)?;
+            store(&places.clone, &scope, &std::slice::from_ref(recipient), &value)?;
         }
     }
     Ok(())
@@ -271,11 +272,12 @@ fn environment_of(clone: &Path, file: &Path) -> Option<EnvironmentId> {
 
 fn toml_files(folder: &Path) -> Result<Vec<PathBuf>, Failure> {
     let mut files = Vec::new();
-    let mut folders = vec![folder.to_owned()];
+    // The folders that hold definitions; a template below `files/` may be called .toml too.
+    let mut folders: Vec<PathBuf> = ["bases", "environments", "fleet"].map(|name| folder.join(name)).into();
     while let Some(folder) = folders.pop() {
         for entry in std::fs::read_dir(folder)? {
             let path = entry?.path();
-            if path.is_dir() && path.file_name() != Some(OsStr::new(".git")) {
+            if path.is_dir() {
                 folders.push(path);
             } else if path.extension().is_some_and(|e| e == "toml") {
                 files.push(path);
