@@ -158,7 +158,7 @@ pub(super) enum DriftToml {
 
 /// Where an API token comes from.
 #[derive(Debug, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case", rename = "secret reference")]
+#[serde(rename_all = "snake_case", rename = "secret reference of a token")]
 #[schemars(rename = "ApiToken")]
 pub(super) enum ApiTokenToml {
     /// The key of a secret of this environment.

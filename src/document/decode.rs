@@ -25,7 +25,7 @@ use super::suggest::did_you_mean;
 /// How many values of one table are dropped before decoding gives up.
 const MAX_FAULTS: usize = 64;
 
-/// The serde name of enums that say where a secret comes from: text in their place may be the secret itself.
+/// How the serde name of enums begins that say where a secret comes from: text in their place may be the secret itself.
 const SECRET_REFERENCE: &str = "secret reference";
 
 /// What became of a table.
@@ -300,7 +300,7 @@ impl<'de> Deserializer<'de> for Reader<'_> {
         visitor: V,
     ) -> Result<V::Value, DecodeError> {
         match &self.node.value {
-            Value::Text(_) if name == SECRET_REFERENCE => {
+            Value::Text(_) if name.starts_with(SECRET_REFERENCE) => {
                 // Maybe somebody wrote the token itself.
                 let mut error = DecodeError::wrong_sort("a table", self.node);
                 error.hint = Some("write `{ secret = \"name\" }`; never write a secret in the clear".to_owned());
