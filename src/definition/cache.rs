@@ -55,8 +55,10 @@ impl Cache {
 
     pub(super) fn keep(&mut self, id: &str, bytes: Arc<[u8]>) -> (Arc<[u8]>, Content) {
         self.read += 1;
-        let blob = (Arc::clone(&bytes), Content::of(&bytes));
-        self.blobs.put(id, blob.clone(), bytes.len(), BLOB_BYTES);
+        let content = Content::of(&bytes);
+        let size = bytes.len();
+        let blob = (bytes, content);
+        self.blobs.put(id, blob.clone(), size, BLOB_BYTES);
         blob
     }
 }

@@ -92,6 +92,7 @@ impl<'a> Reading<'a> {
         diagnostic.severity = severity;
         diagnostic.label = fault.label;
         diagnostic.hint = fault.hint;
+        diagnostic.masked = fault.masked;
         diagnostic.related = fault
             .related
             .into_iter()

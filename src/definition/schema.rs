@@ -51,6 +51,11 @@ mod tests {
         }
         assert_eq!(schema["additionalProperties"], false);
         assert_eq!(schema["$defs"]["Worker"]["additionalProperties"], false);
+        for reference in ["SecretReference", "Binding", "Route", "On", "Drift"] {
+            assert!(schema["$defs"].get(reference).is_some(), "{reference}");
+        }
+        let token = &schema["$defs"]["Edge"]["properties"]["api_token"]["oneOf"];
+        assert!(token[0]["properties"].get("secret").is_some() && token[1]["properties"].get("credential").is_some());
         assert_eq!(schema["$defs"]["Worker"]["required"], serde_json::json!(["main"]));
     }
 }

@@ -189,12 +189,14 @@ impl Scope {
         for (name, key, node) in tables(whole, "secret") {
             let Some((name, decoded)) = named::<ResourceName, SecretToml>(reading, &name, key, &node) else { continue };
             self.declared_secrets.insert(name.clone());
-            let age = decoded.value.and_then(|written| written.age);
-            let age = required(reading, (key, &decoded.dropped), "age", age, "write it with `trunkline secrets set`");
-            if let Some(age) = age
-                && let Some(age) = reading.check(age.place, scalar::armor(&age.value))
-            {
-                self.secrets.insert(name, SealedSecret { age });
+            let Some(written) = decoded.value else { continue };
+            let hint = "write it with `trunkline secrets set`";
+            let Some(age) = required(reading, (key, &decoded.dropped), "age", written.age, hint) else { continue };
+            match scalar::armor(&age.value) {
+                Ok(armored) => {
+                    self.secrets.insert(name, SealedSecret { age: armored });
+                }
+                Err(refused) => reading.fault(Fault::new(age.place, refused.message).maybe_hint(refused.hint).masked()),
             }
         }
     }

@@ -124,7 +124,7 @@ pub(super) struct SectionToml {
 
 /// A reference to `[secret.<name>]` of the same environment.
 #[derive(Debug, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
+#[serde(rename_all = "snake_case", rename = "secret reference")]
 #[schemars(rename = "SecretReference")]
 pub(super) enum SecretRefToml {
     /// The key of the secret.
@@ -158,7 +158,7 @@ pub(super) enum DriftToml {
 
 /// Where an API token comes from.
 #[derive(Debug, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
+#[serde(rename_all = "snake_case", rename = "secret reference of a token")]
 #[schemars(rename = "ApiToken")]
 pub(super) enum ApiTokenToml {
     /// The key of a secret of this environment.

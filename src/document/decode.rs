@@ -25,6 +25,9 @@ use super::suggest::did_you_mean;
 /// How many values of one table are dropped before decoding gives up.
 const MAX_FAULTS: usize = 64;
 
+/// How the serde name of enums begins that say where a secret comes from: text in their place may be the secret itself.
+const SECRET_REFERENCE: &str = "secret reference";
+
 /// What became of a table.
 #[derive(Debug)]
 pub struct Decoded<T> {
@@ -49,7 +52,14 @@ pub fn decode<T: DeserializeOwned>(node: &Node, later: &[&str]) -> Decoded<T> {
         };
         let path = error.path.iter().rev().cloned().collect::<Vec<_>>();
         let place = error.place.unwrap_or(node.place);
-        faults.insert(Fault { place, message: error.message, label: error.label, hint: error.hint, related: Vec::new() });
+        faults.insert(Fault {
+            place,
+            message: error.message,
+            label: error.label,
+            hint: error.hint,
+            related: Vec::new(),
+            masked: error.masked,
+        });
         if let Some(Step::Key(key)) = path.first() {
             dropped.insert(key.to_string());
         }
@@ -89,6 +99,7 @@ struct DecodeError {
     message: String,
     label: Option<String>,
     hint: Option<String>,
+    masked: bool,
     place: Option<Place>,
     /// From the inside out.
     path: Vec<Step>,
@@ -96,7 +107,7 @@ struct DecodeError {
 
 impl DecodeError {
     fn new(message: impl Into<String>) -> Self {
-        Self { message: message.into(), label: None, hint: None, place: None, path: Vec::new() }
+        Self { message: message.into(), label: None, hint: None, masked: false, place: None, path: Vec::new() }
     }
 
     fn within(mut self, step: Step, place: Place) -> Self {
@@ -284,11 +295,18 @@ impl<'de> Deserializer<'de> for Reader<'_> {
 
     fn deserialize_enum<V: Visitor<'de>>(
         self,
-        _: &'static str,
+        name: &'static str,
         variants: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, DecodeError> {
         match &self.node.value {
+            Value::Text(_) if name.starts_with(SECRET_REFERENCE) => {
+                // Maybe somebody wrote the token itself.
+                let mut error = DecodeError::wrong_sort("a table", self.node);
+                error.hint = Some("write `{ secret = \"name\" }`; never write a secret in the clear".to_owned());
+                error.masked = true;
+                Err(error)
+            }
             Value::Text(text) => visitor.visit_enum(StrDeserializer::<DecodeError>::new(text)).map_err(|error| self.at(error)),
             Value::Table(table) => {
                 let list = variants.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(" or ");

@@ -15,12 +15,14 @@ pub struct Fault {
     pub hint: Option<String>,
     /// Other places that belong to it.
     pub related: Vec<(Place, String)>,
+    /// What stands at the place may be a secret in the clear.
+    pub masked: bool,
 }
 
 impl Fault {
     /// A fault at `place`.
     pub fn new(place: Place, message: impl Into<String>) -> Self {
-        Self { place, message: message.into(), label: None, hint: None, related: Vec::new() }
+        Self { place, message: message.into(), label: None, hint: None, related: Vec::new(), masked: false }
     }
 
     /// The same with a text beside the caret.
@@ -41,6 +43,13 @@ impl Fault {
     #[must_use]
     pub fn maybe_hint(mut self, hint: Option<String>) -> Self {
         self.hint = hint.or(self.hint);
+        self
+    }
+
+    /// The same for a place whose text must not be shown.
+    #[must_use]
+    pub fn masked(mut self) -> Self {
+        self.masked = true;
         self
     }
 

@@ -11,10 +11,13 @@ use crate::model::{Diagnostic, Severity};
 /// How many bytes of a line are shown on each side of a place.
 const SIDE: usize = 120;
 
+/// Wide enough for what [`SIDE`] leaves of a line.
+const WIDTH: usize = 400;
+
 /// `diagnostics` as text, each with the line that it points to. `read` gives a file by its path; where it gives
 /// nothing, the path alone is shown. `colour` adds ANSI colours.
 pub fn render(diagnostics: &[Diagnostic], read: &dyn Fn(&str) -> Option<Arc<[u8]>>, colour: bool) -> String {
-    let renderer = if colour { Renderer::styled() } else { Renderer::plain() };
+    let renderer = if colour { Renderer::styled() } else { Renderer::plain() }.term_width(WIDTH);
     let reports: Vec<String> = diagnostics.iter().map(|diagnostic| one(diagnostic, read, &renderer)).collect();
     let mut text = reports.join("\n\n");
     if !text.is_empty() {
@@ -29,7 +32,9 @@ fn one(diagnostic: &Diagnostic, read: &dyn Fn(&str) -> Option<Arc<[u8]>>, render
         Severity::Warning => Level::WARNING,
     };
     let label = diagnostic.label.as_deref();
-    let main = place(&diagnostic.path, diagnostic.span(), read).map(|window| window.snippet(AnnotationKind::Primary, label));
+    let window = place(&diagnostic.path, diagnostic.span(), read);
+    let window = window.map(|window| if diagnostic.masked { window.masked() } else { window });
+    let main = window.map(|window| window.snippet(AnnotationKind::Primary, label));
     let main = main.unwrap_or_else(|| Element::from(Origin::path(escaped(&diagnostic.path))));
     let mut group = level.primary_title(escaped(&diagnostic.message)).element(main);
     for related in &diagnostic.related {
@@ -53,6 +58,14 @@ struct Window {
 }
 
 impl Window {
+    /// The same with the place itself, and all that follows on its line, hidden.
+    fn masked(mut self) -> Self {
+        self.text.truncate(self.span.start);
+        self.text.push_str("[hidden]");
+        self.span.end = self.text.len();
+        self
+    }
+
     fn snippet(self, kind: AnnotationKind, label: Option<&str>) -> Element<'static> {
         let annotation = kind.span(self.span).label(label.map(escaped));
         Snippet::source(self.text).line_start(self.line).path(self.path).annotation(annotation).into()
@@ -134,9 +147,17 @@ mod tests {
     }
 
     #[test]
+    fn a_masked_place_is_not_shown() {
+        let mut diagnostic = Diagnostic::error("a.toml", Some(8..17), "m");
+        diagnostic.masked = true;
+        let text = rendered("token = 'hunter2' # hunter2\n", diagnostic);
+        assert!(text.contains("token = [hidden]") && !text.contains("hunter2"), "{text}");
+    }
+
+    #[test]
     fn places_outside_of_the_text_and_long_lines_are_shown_without_panic() {
-        for span in [0..0, 3..9_999, 9_999..10_000, 5..2, 1..2] {
-            let text = rendered("é\nab", Diagnostic::error("x", Some(span.start..span.end), "m"));
+        for (start, end) in [(0, 0), (3, 9_999), (9_999, 10_000), (5, 2), (1, 2)] {
+            let text = rendered("é\nab", Diagnostic::error("x", Some(start..end), "m"));
             assert!(text.contains("--> x"), "{text}");
         }
         let long: &'static str = Box::leak("x".repeat(100_000).into_boxed_str());

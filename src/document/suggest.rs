@@ -1,12 +1,16 @@
 //! Did-you-mean: the nearest of some names.
 
 /// The candidate that is nearest to `written`, if one is near enough to be meant: a third of its length in edits
-/// (insert, delete, replace, swap of neighbours), at least one.
+/// (insert, delete, replace, swap of neighbours), at least one; of very short
+/// names, none.
 pub fn nearest<'a>(written: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     if written.len() > 128 {
         return None;
     }
-    let allowed = (written.chars().count() / 3).clamp(1, 4);
+    let allowed = match written.chars().count() {
+        0..3 => 0,
+        count => (count / 3).clamp(1, 4),
+    };
     candidates
         .into_iter()
         .filter(|candidate| candidate.len() <= 128 && *candidate != written)

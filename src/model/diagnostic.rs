@@ -33,6 +33,8 @@ pub struct Diagnostic {
     pub hint: Option<String>,
     /// Other places that belong to the fault: where a thing was defined first, the other owner of a name.
     pub related: Vec<Related>,
+    /// What stands at the place may be a secret in the clear: whoever shows the line masks it.
+    pub masked: bool,
 }
 
 /// Another place that belongs to a fault.
@@ -61,6 +63,7 @@ impl Diagnostic {
             label: None,
             hint: None,
             related: Vec::new(),
+            masked: false,
         }
     }
 

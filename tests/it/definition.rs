@@ -8,6 +8,8 @@ mod example;
 mod inputs;
 #[path = "definition/robust.rs"]
 mod robust;
+#[path = "definition/runs.rs"]
+mod runs;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
