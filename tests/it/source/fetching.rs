@@ -65,6 +65,7 @@ fn what_cannot_be_fetched_keeps_the_head() {
     let error = source.fetch().unwrap_err();
     assert!(matches!(error, SourceError::Unreachable { .. }), "{error}");
     assert_eq!(error.retry(), Retry::Transient);
+    assert!(!error.to_string().contains("warning"), "{error}");
     assert!(error.hint().unwrap().contains("git ls-remote"));
     assert_eq!(source.head().unwrap().unwrap(), head);
     assert!(source.tree(&head.commit).is_ok(), "the last good state can be read while the remote is away");
