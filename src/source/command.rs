@@ -82,7 +82,9 @@ pub(super) struct Finished {
 impl Finished {
     /// The last lines that git wrote for people, on one line, without anything that a terminal would obey.
     pub(super) fn detail(&self) -> String {
-        let lines: Vec<&str> = self.stderr.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+        // Warnings say nothing of why it failed; one of them is about `core.fsyncObjectFiles`, which libgit2 needs.
+        let told = |line: &&str| !line.is_empty() && !line.starts_with("warning: ");
+        let lines: Vec<&str> = self.stderr.lines().map(str::trim).filter(told).collect();
         let last = &lines[lines.len().saturating_sub(4)..];
         let text: String = last.join("; ").chars().map(|c| if super::names::unprintable(c) { '\u{fffd}' } else { c }).collect();
         match text.char_indices().rev().nth(399) {

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use trunkline::model::Retry;
 use trunkline::source::{Limits, Options, Source, SourceError};
 
-use super::remote::Remote;
+use super::remote::{Remote, running};
 
 #[test]
 fn a_push_is_seen_and_a_second_look_changes_nothing() {
@@ -65,6 +65,7 @@ fn what_cannot_be_fetched_keeps_the_head() {
     let error = source.fetch().unwrap_err();
     assert!(matches!(error, SourceError::Unreachable { .. }), "{error}");
     assert_eq!(error.retry(), Retry::Transient);
+    assert!(!error.to_string().contains("warning"), "{error}");
     assert!(error.hint().unwrap().contains("git ls-remote"));
     assert_eq!(source.head().unwrap().unwrap(), head);
     assert!(source.tree(&head.commit).is_ok(), "the last good state can be read while the remote is away");
@@ -152,13 +153,20 @@ fn a_remote_that_never_answers_is_given_up() {
     let limits = Limits { wall_time: Duration::from_secs(1), ..Limits::default() };
     let source = Source::open(Options { remote: url.parse().unwrap(), limits, ..remote.options() }).unwrap();
     let start = Instant::now();
+    let watched = url.clone();
+    let control = std::thread::spawn(move || {
+        std::thread::sleep(Duration::from_millis(500));
+        running(&watched)
+    });
     let error = source.fetch().unwrap_err();
+    assert!(control.join().unwrap() >= 2, "git and its helper are seen while they run");
     assert!(matches!(error, SourceError::Timeout { .. }), "{error}");
     assert!(start.elapsed() < Duration::from_secs(5));
-    let ours = format!("--git-dir={}", remote.database().display());
-    let running = fs::read_dir("/proc").unwrap().flatten();
-    let left = running.filter(|p| fs::read_to_string(p.path().join("cmdline")).is_ok_and(|line| line.contains(&ours))).count();
-    assert_eq!(left, 0, "no process outlives the call");
+    let give_up = Instant::now() + Duration::from_secs(2);
+    while running(&url) > 0 && Instant::now() < give_up {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    assert_eq!(running(&url), 0, "no process outlives the call");
 }
 
 #[test]

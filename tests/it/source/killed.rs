@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 use trunkline::source::{Options, Source, SourceError};
 
-use super::remote::Remote;
+use super::remote::{Remote, running};
 
 /// What is killed: a process that fetches, records and proposes without end.
 #[test]
@@ -86,22 +86,19 @@ fn a_git_process_that_outlived_its_daemon_is_ended() {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let remote = Remote::new();
     let url = format!("http://127.0.0.1:{}/x.git", listener.local_addr().unwrap().port());
+    // As the processes of the fetch have it among their arguments; the victim has it in its environment.
+    let helper = url.clone();
     let mut victim = start(&remote.database(), &url);
     let _call = listener.accept().unwrap();
     assert!(matches!(Source::open(remote.options()), Err(SourceError::Busy(_))), "one owner at a time");
     victim.kill().unwrap();
     victim.wait().unwrap();
-    let ours = format!("--git-dir={}", remote.database().display());
-    let running = || {
-        let all = fs::read_dir("/proc").unwrap().flatten();
-        all.filter(|p| fs::read_to_string(p.path().join("cmdline")).is_ok_and(|line| line.contains(&ours))).count()
-    };
-    assert!(running() > 0, "the fetch goes on without its daemon");
+    assert!(running(&helper) > 0, "the fetch goes on without its daemon");
     let lock = remote.database().join("refs/heads/main.lock");
     fs::write(&lock, "").unwrap();
     let source = remote.open();
     let give_up = Instant::now() + Duration::from_secs(5);
-    while running() > 0 {
+    while running(&helper) > 0 {
         assert!(Instant::now() < give_up, "the process still runs");
         std::thread::sleep(Duration::from_millis(5));
     }

@@ -77,8 +77,12 @@ async fn every_way_in_which_a_branch_moves_wakes() {
     assert_eq!(soon(&mut bare).await, Some(Wake::Changed), "a push");
     remote.commit(&[], "more");
     assert_eq!(soon(&mut work).await, Some(Wake::Changed), "a commit in a clone with files");
+    remote.git_in(&remote.bare(), &["branch", "short-lived", "main"]);
     remote.git_in(&remote.bare(), &["pack-refs", "--all"]);
     assert_eq!(soon(&mut bare).await, Some(Wake::Changed), "refs are packed");
+    nothing(&mut bare).await;
+    remote.git_in(&remote.bare(), &["branch", "-q", "-D", "short-lived"]);
+    assert_eq!(soon(&mut bare).await, Some(Wake::Changed), "a packed ref is deleted");
     remote.git_in(&remote.bare(), &["branch", "deep/er/branch", "main"]);
     assert_eq!(soon(&mut bare).await, Some(Wake::Changed), "a new folder of refs");
     sleep(Duration::from_millis(100)).await;
