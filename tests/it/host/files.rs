@@ -253,6 +253,49 @@ async fn a_failed_validation_leaves_the_old_file() {
     assert_eq!(stage.read("/etc/app/a"), "good");
 }
 
+#[tokio::test]
+async fn what_changes_while_an_order_is_carried_out_is_a_conflict_and_stays() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut stage = Stage::new(folder.path(), "production");
+    stage.apply("a", &file("/etc/a", "one")).await;
+    for (name, path) in [("a", "/etc/a"), ("new", "/etc/new")] {
+        // The validate command runs between the check of the precondition and the rename.
+        let script = format!("echo edited > {}", stage.at(path).display());
+        let order = stage.order(name, &file(path, "two").validate(&["sh", "-c", &script])).await;
+        let outcome = stage.carry_out(order).await;
+        assert!(matches!(outcome, Outcome::Conflict(_)), "{path}: {}", shown(&outcome));
+        assert_eq!(stage.read(path), "edited\n");
+    }
+    let left: Vec<String> = managed(folder.path()).into_keys().filter(|name| name.starts_with("etc/")).collect();
+    assert_eq!(left, ["etc/a", "etc/new"]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_two_environments_that_want_one_path_at_once_one_gets_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let (production, staging) = (Stage::new(folder.path(), "production"), Stage::new(folder.path(), "staging"));
+    for n in 0..30 {
+        let path = format!("/etc/{n}");
+        let order = |stage: &Stage| {
+            stage.order_of(
+                &format!("f-{n}"),
+                Action::Create,
+                Precondition::Absent,
+                Some(&file(&path, &stage.environment.to_string())),
+                &path,
+            )
+        };
+        let outcomes = tokio::join!(production.carry_out(order(&production)), staging.carry_out(order(&staging)));
+        let (winner, loser) = match &outcomes {
+            (Outcome::Done(_), loser) => ("production", loser),
+            (loser, Outcome::Done(_)) => ("staging", loser),
+            (one, other) => panic!("{} / {}", shown(one), shown(other)),
+        };
+        assert!(matches!(loser, Outcome::Conflict(m) if m.contains(winner)), "{}", shown(loser));
+        assert_eq!(production.read(&path), winner);
+    }
+}
+
 /// The bytes of all replaced files, sorted.
 fn pre_images(stage: &Stage) -> Vec<String> {
     let folder = stage.at("/var/lib/trunkline/default/production/preimages");
