@@ -296,6 +296,33 @@ async fn of_two_environments_that_want_one_path_at_once_one_gets_it() {
     }
 }
 
+#[tokio::test]
+async fn without_a_root_paths_are_those_of_the_machine_and_the_state_is_where_it_was_said() {
+    let folder = tempfile::tempdir().unwrap().keep().canonicalize().unwrap();
+    let mut stage = Stage::new(&folder, "production");
+    stage.provider = trunkline::provider::host::connect(trunkline::provider::host::Options {
+        target: trunkline::model::HostTarget { connect: trunkline::model::Connect::Local, root: None },
+        environment: stage.environment.clone(),
+        secrets: stage.secrets.clone(),
+        state: folder.join("state/deep"),
+    })
+    .unwrap();
+    let path = folder.join("srv/a");
+    let path = path.to_str().unwrap();
+    stage.apply("a", &file(path, "one").validate(&["test", "-s", "{}"])).await;
+    assert_eq!(std::fs::read_to_string(path).unwrap(), "one");
+    assert!(folder.join("state/deep/default/production/manifest.json").exists());
+    let inside = folder.join("state/deep/evil");
+    let order = stage.order_of("b", Action::Create, Precondition::Absent, Some(&file("/x", "x")), "/x");
+    let mut evil = order.clone();
+    evil.spec = Some(trunkline::model::Spec::File(file(inside.to_str().unwrap(), "x").spec));
+    let outcome = stage.carry_out(evil).await;
+    assert!(matches!(outcome, Outcome::Refused(_)), "{}", shown(&outcome));
+    done(stage.carry_out(stage.deletion("a", path).await).await);
+    assert_eq!(managed(&folder).into_keys().filter(|name| name.starts_with("srv")).count(), 0);
+    std::fs::remove_dir_all(folder).unwrap();
+}
+
 /// The bytes of all replaced files, sorted.
 fn pre_images(stage: &Stage) -> Vec<String> {
     let folder = stage.at("/var/lib/trunkline/default/production/preimages");
