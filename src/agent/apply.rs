@@ -5,7 +5,7 @@ use std::io::Write as _;
 use std::os::fd::{AsFd, OwnedFd};
 
 use rustix::fs::{
-    AtFlags, Gid, Mode, OFlags, RenameFlags, Uid, fchmod, fchown, fsync, linkat, openat, renameat, renameat_with, unlinkat,
+    AtFlags, Gid, Mode, OFlags, RenameFlags, Uid, fchmod, fchown, fstat, fsync, linkat, openat, renameat, renameat_with, unlinkat,
 };
 use rustix::io::Errno;
 
@@ -155,9 +155,14 @@ fn write(root: &Root, path: &HostPath, operation: &str, before: Option<Identity>
             .hint("a validate command only looks at the file that it is given")
             .into());
     }
-    fchown(&file, Some(Uid::from_raw(wanted.uid)), Some(Gid::from_raw(wanted.gid))).map_err(|errno| {
-        Fault::system(format!("`{path}` cannot be given to user {} and group {}", wanted.uid, wanted.gid), errno)
-    })?;
+    let stat = fstat(&file).map_err(system)?;
+    // Only where it differs: without the right to give files away, one can still write one's own.
+    if (stat.st_uid, stat.st_gid) != (wanted.uid, wanted.gid) {
+        let (uid, gid) = (Uid::from_raw(wanted.uid), Gid::from_raw(wanted.gid));
+        fchown(&file, Some(uid), Some(gid)).map_err(|errno| {
+            Fault::system(format!("`{path}` cannot be given to user {} and group {}", wanted.uid, wanted.gid), errno)
+        })?;
+    }
     fchmod(&file, Mode::from_raw_mode(wanted.mode)).map_err(system)?;
     fsync(&file).map_err(system)?;
 

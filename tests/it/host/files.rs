@@ -253,6 +253,76 @@ async fn a_failed_validation_leaves_the_old_file() {
     assert_eq!(stage.read("/etc/app/a"), "good");
 }
 
+#[tokio::test]
+async fn what_changes_while_an_order_is_carried_out_is_a_conflict_and_stays() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut stage = Stage::new(folder.path(), "production");
+    stage.apply("a", &file("/etc/a", "one")).await;
+    for (name, path) in [("a", "/etc/a"), ("new", "/etc/new")] {
+        // The validate command runs between the check of the precondition and the rename.
+        let script = format!("echo edited > {}", stage.at(path).display());
+        let order = stage.order(name, &file(path, "two").validate(&["sh", "-c", &script])).await;
+        let outcome = stage.carry_out(order).await;
+        assert!(matches!(outcome, Outcome::Conflict(_)), "{path}: {}", shown(&outcome));
+        assert_eq!(stage.read(path), "edited\n");
+    }
+    let left: Vec<String> = managed(folder.path()).into_keys().filter(|name| name.starts_with("etc/")).collect();
+    assert_eq!(left, ["etc/a", "etc/new"]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_two_environments_that_want_one_path_at_once_one_gets_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let (production, staging) = (Stage::new(folder.path(), "production"), Stage::new(folder.path(), "staging"));
+    for n in 0..30 {
+        let path = format!("/etc/{n}");
+        let order = |stage: &Stage| {
+            stage.order_of(
+                &format!("f-{n}"),
+                Action::Create,
+                Precondition::Absent,
+                Some(&file(&path, &stage.environment.to_string())),
+                &path,
+            )
+        };
+        let outcomes = tokio::join!(production.carry_out(order(&production)), staging.carry_out(order(&staging)));
+        let (winner, loser) = match &outcomes {
+            (Outcome::Done(_), loser) => ("production", loser),
+            (loser, Outcome::Done(_)) => ("staging", loser),
+            (one, other) => panic!("{} / {}", shown(one), shown(other)),
+        };
+        assert!(matches!(loser, Outcome::Conflict(m) if m.contains(winner)), "{}", shown(loser));
+        assert_eq!(production.read(&path), winner);
+    }
+}
+
+#[tokio::test]
+async fn without_a_root_paths_are_those_of_the_machine_and_the_state_is_where_it_was_said() {
+    let folder = tempfile::tempdir().unwrap().keep().canonicalize().unwrap();
+    let mut stage = Stage::new(&folder, "production");
+    stage.provider = trunkline::provider::host::connect(trunkline::provider::host::Options {
+        target: trunkline::model::HostTarget { connect: trunkline::model::Connect::Local, root: None },
+        environment: stage.environment.clone(),
+        secrets: stage.secrets.clone(),
+        state: folder.join("state/deep"),
+    })
+    .unwrap();
+    let path = folder.join("srv/a");
+    let path = path.to_str().unwrap();
+    stage.apply("a", &file(path, "one").validate(&["test", "-s", "{}"])).await;
+    assert_eq!(std::fs::read_to_string(path).unwrap(), "one");
+    assert!(folder.join("state/deep/default/production/manifest.json").exists());
+    let inside = folder.join("state/deep/evil");
+    let order = stage.order_of("b", Action::Create, Precondition::Absent, Some(&file("/x", "x")), "/x");
+    let mut evil = order.clone();
+    evil.spec = Some(trunkline::model::Spec::File(file(inside.to_str().unwrap(), "x").spec));
+    let outcome = stage.carry_out(evil).await;
+    assert!(matches!(outcome, Outcome::Refused(_)), "{}", shown(&outcome));
+    done(stage.carry_out(stage.deletion("a", path).await).await);
+    assert_eq!(managed(&folder).into_keys().filter(|name| name.starts_with("srv")).count(), 0);
+    std::fs::remove_dir_all(folder).unwrap();
+}
+
 /// The bytes of all replaced files, sorted.
 fn pre_images(stage: &Stage) -> Vec<String> {
     let folder = stage.at("/var/lib/trunkline/default/production/preimages");
