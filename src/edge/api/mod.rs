@@ -1,0 +1,228 @@
+//! The Workers part of Cloudflare's REST API (v4), under `/client/v4`.
+//!
+//! Goes in: calls with the edge's bearer token. Comes out: the envelopes that wrangler, Cloudflare's SDKs and our own
+//! provider expect. The edge has one account, called by any 32 hex digits.
+//!
+//! **Invariant:** every call that changes something runs to its end, also when its caller hangs up; every body is bounded.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::{DefaultBodyLimit, Path, Query, Request, State};
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse as _, Response};
+use axum::routing::{get, post, put};
+use bytes::Bytes;
+use http::{HeaderMap, StatusCode};
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+use subtle::ConstantTimeEq as _;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+use super::plane::Plane;
+use crate::model::{Digest, Secret};
+
+mod account;
+mod answer;
+mod deployments;
+mod faults;
+mod kv;
+mod routes;
+mod scripts;
+mod secrets;
+mod settings;
+mod show;
+mod upload;
+mod values;
+mod versions;
+mod workers;
+
+use answer::Refusal;
+use faults::Faults;
+
+/// The plane, as handlers get it.
+type Ctx = State<Arc<Plane>>;
+
+/// Most calls carry little.
+const JSON_LIMIT: usize = 1024 * 1024;
+/// All parts of an upload together.
+const UPLOAD_LIMIT: usize = 64 * 1024 * 1024;
+/// A KV value and its metadata, in a form.
+const VALUE_LIMIT: usize = 26 * 1024 * 1024;
+/// A bulk write of KV.
+const BULK_LIMIT: usize = 100 * 1024 * 1024;
+/// For how long calls in hand may go on after the stop.
+const DRAIN: Duration = Duration::from_secs(30);
+
+/// Serves the API until the token is cancelled, then lets calls in hand finish.
+pub(super) async fn serve(listener: TcpListener, plane: Arc<Plane>, token: Secret, faults: bool, stop: CancellationToken) {
+    let app = router(plane, &token, faults);
+    let signal = stop.clone();
+    let serving = axum::serve(listener, app).with_graceful_shutdown(async move { signal.cancelled().await });
+    tokio::select! {
+        served = async { serving.await } => {
+            if let Err(error) = served {
+                tracing::error!(%error, "The API has stopped.");
+            }
+        }
+        () = async { stop.cancelled().await; tokio::time::sleep(DRAIN).await; } => {}
+    }
+}
+
+fn router(plane: Arc<Plane>, token: &Secret, faults: bool) -> Router {
+    let mut api = Router::new()
+        .route("/user", get(account::user))
+        .route("/user/tokens/verify", get(account::verify))
+        .route("/memberships", get(account::memberships))
+        .route("/accounts", get(account::accounts))
+        .route("/accounts/{account}", get(account::account))
+        .route("/accounts/{account}/tokens/verify", get(account::verify))
+        .route("/zones", get(routes::zones))
+        .route("/zones/{zone}", get(routes::zone))
+        .route("/zones/{zone}/workers/routes", get(routes::list).post(routes::create))
+        .route("/zones/{zone}/workers/routes/{route}", get(routes::show).put(routes::update).delete(routes::delete))
+        .nest("/accounts/{account}/workers", workers_routes())
+        .nest("/accounts/{account}/storage/kv/namespaces", kv_routes())
+        .fallback(unknown)
+        .method_not_allowed_fallback(unknown);
+    let faults = faults.then(Faults::default).map(Arc::new);
+    if let Some(faults) = &faults {
+        api = api.layer(middleware::from_fn_with_state(Arc::clone(faults), faults::inject));
+    }
+    let mut app = Router::new().nest("/client/v4", api).fallback(unknown);
+    if let Some(faults) = faults {
+        app = app.merge(faults::routes(faults)).route("/__cron", post(faults::cron));
+    }
+    let digest = Digest::of(token.expose().trim_ascii());
+    app.layer(DefaultBodyLimit::max(JSON_LIMIT))
+        .layer(middleware::from_fn(account_form))
+        .layer(middleware::from_fn_with_state(digest, authenticate))
+        .layer(middleware::from_fn(to_the_end))
+        .with_state(plane)
+}
+
+fn workers_routes() -> Router<Arc<Plane>> {
+    let script = Router::new()
+        .route("/", get(scripts::content).put(scripts::put).delete(scripts::delete).layer(DefaultBodyLimit::max(UPLOAD_LIMIT)))
+        .route("/content/v2", get(scripts::content))
+        .route("/settings", get(settings::get).patch(settings::patch).layer(DefaultBodyLimit::max(UPLOAD_LIMIT)))
+        .route("/script-settings", get(settings::get_script).patch(settings::patch_script))
+        .route("/versions", get(versions::list).post(versions::create).layer(DefaultBodyLimit::max(UPLOAD_LIMIT)))
+        .route("/versions/{version}", get(versions::show))
+        .route("/deployments", get(deployments::list).post(deployments::create))
+        .route("/deployments/{deployment}", get(deployments::show))
+        .route("/schedules", get(workers::schedules).put(workers::put_schedules))
+        .route("/subdomain", get(workers::subdomain).post(workers::put_subdomain).delete(workers::delete_subdomain))
+        .route("/secrets", get(secrets::list).put(secrets::put))
+        .route("/secrets/{secret}", get(secrets::show).delete(secrets::delete))
+        .route("/secrets-bulk", axum::routing::patch(secrets::bulk))
+        .route("/routes", put(routes::replace))
+        .route("/domains/records", put(workers::no_domains));
+    Router::new()
+        .route("/scripts", get(scripts::list))
+        .nest("/scripts/{script}", script)
+        .route("/services/{script}", get(workers::service).delete(scripts::delete))
+        .route("/workers", get(workers::list))
+        .route("/workers/{script}", get(workers::show))
+        .route("/subdomain", get(workers::account_subdomain))
+        .route("/domains", get(workers::domains).put(workers::no_domains))
+        .route("/account-settings", get(workers::account_settings))
+}
+
+fn kv_routes() -> Router<Arc<Plane>> {
+    Router::new()
+        .route("/", get(kv::list).post(kv::create))
+        .route("/{namespace}", get(kv::show).put(kv::rename).delete(kv::delete))
+        .route("/{namespace}/keys", get(values::keys))
+        .route(
+            "/{namespace}/values/{key}",
+            get(values::get).put(values::put).delete(values::delete).layer(DefaultBodyLimit::max(VALUE_LIMIT)),
+        )
+        .route("/{namespace}/metadata/{key}", get(values::metadata))
+        .route("/{namespace}/bulk", put(values::bulk_put).delete(values::bulk_delete).layer(DefaultBodyLimit::max(BULK_LIMIT)))
+        .route("/{namespace}/bulk/delete", post(values::bulk_delete).layer(DefaultBodyLimit::max(BULK_LIMIT)))
+        .route("/{namespace}/bulk/get", post(values::bulk_get))
+}
+
+async fn unknown(request: Request) -> Refusal {
+    Refusal::no_route(request.uri().path())
+}
+
+/// Compares the bearer token, in a time that says nothing about it.
+async fn authenticate(State(expected): State<Digest>, request: Request, next: Next) -> Response {
+    let header = request.headers().get("authorization").map(http::HeaderValue::as_bytes).unwrap_or_default();
+    let presented = match header.split_at_checked(7) {
+        Some((scheme, token)) if scheme.eq_ignore_ascii_case(b"bearer ") => token.trim_ascii(),
+        _ => b"",
+    };
+    // Digests have one length, so that the comparison does not tell the token's.
+    let equal = Digest::of(presented).as_bytes().ct_eq(expected.as_bytes());
+    if !presented.is_empty() && bool::from(equal) {
+        return next.run(request).await;
+    }
+    Refusal::new(StatusCode::UNAUTHORIZED, 10000, "Authentication error").into_response()
+}
+
+/// Refuses what is no account id before anything looks at it.
+async fn account_form(request: Request, next: Next) -> Response {
+    let path = request.uri().path();
+    let account = path.strip_prefix("/client/v4/accounts/").and_then(|rest| rest.split('/').next());
+    if account.is_some_and(|id| id.len() != 32 || !id.bytes().all(|b| b.is_ascii_hexdigit())) {
+        return Refusal::no_route(path).into_response();
+    }
+    next.run(request).await
+}
+
+/// Runs the call in a task of its own: a caller that hangs up does not stop it half-way.
+async fn to_the_end(request: Request, next: Next) -> Response {
+    match tokio::spawn(next.run(request)).await {
+        Ok(response) => response,
+        Err(error) => {
+            tracing::error!(%error, "A call of the API ended in a panic.");
+            Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, 10013, "the edge has a fault; see its log").into_response()
+        }
+    }
+}
+
+/// Path parameters: the account, which is not looked at, and one name.
+type Name = Path<(String, String)>;
+/// Path parameters: the account and two names.
+type Names = Path<(String, String, String)>;
+
+/// A body as JSON.
+fn parse<T: DeserializeOwned>(body: &Bytes) -> Result<T, Refusal> {
+    serde_json::from_slice(body)
+        .map_err(|error| Refusal::bad(10026, format!("the body is not the JSON that is expected: {error}")))
+}
+
+/// Which tool is calling, as `last_deployed_from` and `source` have it.
+fn source_of(headers: &HeaderMap) -> String {
+    let agent = headers.get("user-agent").and_then(|agent| agent.to_str().ok()).unwrap_or_default();
+    if agent.to_ascii_lowercase().starts_with("wrangler") { "wrangler".to_owned() } else { "api".to_owned() }
+}
+
+/// The query of an upload or a deletion.
+#[derive(Debug, Default, serde::Deserialize)]
+struct Flags {
+    bindings_inherit: Option<String>,
+    force: Option<String>,
+}
+
+impl Flags {
+    fn strict(&self) -> bool {
+        self.bindings_inherit.as_deref() == Some("strict")
+    }
+
+    fn forced(&self) -> bool {
+        self.force.as_deref() == Some("true")
+    }
+}
+
+type FlagQuery = Query<Flags>;
+
+/// Nothing, as the wire has it.
+fn nothing() -> Value {
+    json!(null)
+}

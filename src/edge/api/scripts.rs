@@ -1,0 +1,193 @@
+//! Workers as such: list, upload, download, delete.
+//!
+//! **Invariant:** an upload that does not start changes nothing, and the Worker that runs keeps running.
+
+use std::sync::Arc;
+
+use axum::extract::{Path, Query, Request, State as Extracted};
+use axum::response::{IntoResponse as _, Response};
+use http::header::{CONTENT_TYPE, HeaderName, HeaderValue};
+use http::{HeaderMap, StatusCode};
+use serde_json::{Value, json};
+
+use super::super::record::{Binding, Deployment, Script, Share, State, Subdomain, Version, fresh_hex, fresh_uuid, now};
+use super::answer::{Answer, Refusal, ok};
+use super::upload::{self, Basis};
+use super::{Ctx, FlagQuery, Flags, Name, nothing, show, source_of};
+
+/// `GET scripts`: all, in one page.
+pub(super) async fn list(Extracted(plane): Ctx, Query(filter): Query<TagFilter>) -> Answer {
+    let state = plane.state();
+    // `?tags=a:yes,b:no`: those that have `a` and have not `b`.
+    let wanted: Vec<(String, bool)> = filter
+        .tags
+        .iter()
+        .flat_map(|tags| tags.split(','))
+        .filter_map(|tag| tag.rsplit_once(':'))
+        .map(|(tag, yes)| (tag.to_owned(), yes != "no"))
+        .collect();
+    let fits = |script: &Script| wanted.iter().all(|(tag, yes)| script.tags.contains(tag) == *yes);
+    let shown: Vec<Value> = state.scripts.values().filter(|script| fits(script)).map(|script| show::script(script)).collect();
+    ok(shown)
+}
+
+/// The query of the list.
+#[derive(Debug, serde::Deserialize)]
+pub(super) struct TagFilter {
+    tags: Option<String>,
+}
+
+/// `PUT scripts/{n}`: a new version that serves at once; the Worker is made if need be.
+pub(super) async fn put(
+    Extracted(plane): Ctx,
+    Path((_, name)): Name,
+    Query(flags): FlagQuery,
+    headers: HeaderMap,
+    request: Request,
+) -> Answer {
+    if !is_script_name(&name) {
+        return Err(Refusal::bad(10016, "a Worker's name has 1 to 63 characters: small letters, digits, `-` and `_`"));
+    }
+    let source = source_of(&headers);
+    let upload = Box::pin(upload::read(&plane, request)).await?;
+    let edit = |state: &mut State| {
+        let existing = state.scripts.get(&name).cloned();
+        let basis = Basis { plane: &plane, state, script: existing.as_deref(), name: &name, strict: flags.strict() };
+        let version = Arc::new(upload::version(&basis, &upload, &source, "upload")?);
+        let mut script = existing.map_or_else(|| new_script(&name), |script| Script::clone(&script));
+        apply_unversioned(&mut script, &upload.metadata);
+        deploy_alone(&mut script, version, &source);
+        state.scripts.insert(name.clone(), Arc::new(script));
+        Ok::<_, Refusal>(())
+    };
+    let since = std::time::Instant::now();
+    Box::pin(plane.change(edit)).await?;
+    let state = plane.state();
+    let script = state.scripts.get(&name).ok_or_else(|| Refusal::no_worker(&name))?;
+    let mut shown = show::script(script);
+    shown["startup_time_ms"] = json!(since.elapsed().as_millis());
+    shown["entry_point"] = json!(upload.main_module);
+    // wrangler puts the hyphens back and calls it the version's id.
+    shown["deployment_id"] = json!(script.latest().map(|version| version.id.replace('-', "")));
+    ok(shown)
+}
+
+/// `DELETE scripts/{n}` and `DELETE services/{n}`: the Worker with its routes. Refused while another Worker that serves
+/// binds it, unless forced.
+pub(super) async fn delete(Extracted(plane): Ctx, Path((_, name)): Name, Query(flags): Query<Flags>) -> Answer {
+    let edit = |state: &mut State| {
+        if !state.scripts.contains_key(&name) {
+            return Err(Refusal::no_worker(&name));
+        }
+        if let Some(user) = state.scripts.values().find(|script| script.name != name && binds(script, &name))
+            && !flags.forced()
+        {
+            let message =
+                format!("the Worker `{}` has a service binding to `{name}`; `force=true` deletes it all the same", user.name);
+            return Err(Refusal::bad(10064, message));
+        }
+        state.scripts.remove(&name);
+        if state.account.routes.values().any(|route| route.script.as_deref() == Some(&name)) {
+            state.account_mut().routes.retain(|_, route| route.script.as_deref() != Some(&name));
+        }
+        Ok(())
+    };
+    Box::pin(plane.change(edit)).await?;
+    ok(nothing())
+}
+
+fn binds(script: &Script, target: &str) -> bool {
+    let bindings = script.serving().into_iter().flat_map(|(version, _)| version.bindings.values());
+    bindings.into_iter().any(|binding| matches!(binding, Binding::Service { service, .. } if service == target))
+}
+
+/// `GET scripts/{n}` and `content/v2`: the modules of the version that serves, as a form.
+pub(super) async fn content(Extracted(plane): Ctx, Path((_, name)): Name) -> Result<Response, Refusal> {
+    let state = plane.state();
+    let script = state.scripts.get(&name).ok_or_else(|| Refusal::no_worker(&name))?;
+    let version = script.principal().or(script.latest()).ok_or_else(|| Refusal::no_worker(&name))?;
+    let boundary = fresh_hex();
+    let mut body = Vec::new();
+    for module in &version.modules {
+        let quoted = module.name.replace(['"', '\r', '\n'], "_");
+        let head = format!(
+            "--{boundary}\r\nContent-Disposition: form-data; name=\"{quoted}\"; filename=\"{quoted}\"\r\nContent-Type: {}\r\n\r\n",
+            module.content_type
+        );
+        body.extend_from_slice(head.as_bytes());
+        body.extend_from_slice(&plane.blob(module.sha256).await?);
+        body.extend_from_slice(b"\r\n");
+    }
+    body.extend_from_slice(format!("--{boundary}--\r\n").as_bytes());
+    let mut response = (StatusCode::OK, body).into_response();
+    let headers = [
+        (CONTENT_TYPE, format!("multipart/form-data; boundary={boundary}")),
+        (HeaderName::from_static("cf-entrypoint"), version.main_module.clone()),
+        (HeaderName::from_static("etag"), version.etag.clone()),
+    ];
+    for (name, value) in headers {
+        if let Ok(value) = HeaderValue::from_str(&value) {
+            response.headers_mut().insert(name, value);
+        }
+    }
+    Ok(response)
+}
+
+/// A Worker without a version.
+fn new_script(name: &str) -> Script {
+    Script {
+        name: name.to_owned(),
+        tag: fresh_hex(),
+        created_on: now(),
+        modified_on: now(),
+        tags: Vec::new(),
+        logpush: false,
+        observability: json!({ "enabled": false }),
+        tail_consumers: json!([]),
+        subdomain: Subdomain::default(),
+        schedules: Vec::new(),
+        versions: Vec::new(),
+        deployments: Vec::new(),
+        last_deployed_from: String::new(),
+    }
+}
+
+/// Takes over what metadata says of the Worker itself and not of a version.
+pub(super) fn apply_unversioned(script: &mut Script, metadata: &upload::Metadata) {
+    if let Some(tags) = &metadata.tags {
+        script.tags.clone_from(tags);
+    }
+    if let Some(logpush) = metadata.logpush {
+        script.logpush = logpush;
+    }
+    if let Some(observability) = &metadata.observability {
+        script.observability = observability.clone();
+    }
+    if let Some(consumers) = &metadata.tail_consumers {
+        script.tail_consumers = consumers.clone();
+    }
+}
+
+/// Adds a version and lets it serve alone.
+pub(super) fn deploy_alone(script: &mut Script, version: Arc<Version>, source: &str) {
+    let mut annotations = version.annotations.clone();
+    annotations.remove("workers/tag");
+    let share = Share { version_id: version.id.clone(), percentage: 100.0 };
+    script.versions.push(version);
+    let deployment =
+        Deployment { id: fresh_uuid(), created_on: now(), source: source.to_owned(), versions: vec![share], annotations };
+    deploy(script, deployment);
+}
+
+/// Makes a deployment the active one.
+pub(super) fn deploy(script: &mut Script, deployment: Deployment) {
+    script.modified_on.clone_from(&deployment.created_on);
+    script.last_deployed_from.clone_from(&deployment.source);
+    script.deployments.insert(0, deployment);
+    script.forget_old();
+}
+
+/// Whether a text can name a Worker. It is a file's name as well.
+fn is_script_name(name: &str) -> bool {
+    (1..=63).contains(&name.len()) && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-' || b == b'_')
+}

@@ -1,0 +1,140 @@
+//! The wire's shapes of Workers, versions, deployments and bindings.
+//!
+//! Goes in: records. Comes out: JSON, with the fields that wrangler and the SDKs read.
+//!
+//! **Invariant:** a secret is shown by name and type only.
+
+use serde_json::{Map, Value, json};
+
+use super::super::record::{Binding, Deployment, Script, Version};
+
+/// Who is named as author: the edge knows one caller.
+pub(super) const AUTHOR: &str = "edge@localhost";
+
+/// A Worker, in the list and as the answer to an upload.
+pub(super) fn script(script: &Script) -> Value {
+    let active = script.principal().or(script.latest());
+    json!({
+        "id": script.name,
+        "tag": script.tag,
+        "tags": script.tags,
+        "etag": active.map(|version| version.etag.clone()),
+        "created_on": script.created_on,
+        "modified_on": script.modified_on,
+        "handlers": handlers(),
+        "named_handlers": [],
+        "has_assets": false,
+        "has_modules": true,
+        "last_deployed_from": script.last_deployed_from,
+        "logpush": script.logpush,
+        "observability": script.observability,
+        "tail_consumers": script.tail_consumers,
+        "placement": active.map(|version| version.placement.clone()),
+        "compatibility_date": active.map(|version| version.compatibility_date.clone()),
+        "compatibility_flags": active.map(|version| version.compatibility_flags.clone()),
+        "usage_model": active.map(|version| version.usage_model.clone()),
+    })
+}
+
+/// Which handlers a Worker exports. The edge does not look into the code; `fetch` is what it routes to.
+fn handlers() -> Value {
+    json!(["fetch"])
+}
+
+/// A version, in full.
+pub(super) fn version(version: &Version) -> Value {
+    let mut shown = version_item(version);
+    shown["startup_time_ms"] = version.startup_time_ms.into();
+    shown["resources"] = json!({
+        "bindings": bindings(version),
+        "script": {
+            "etag": version.etag,
+            "handlers": handlers(),
+            "named_handlers": [],
+            "last_deployed_from": version.source,
+        },
+        "script_runtime": {
+            "compatibility_date": version.compatibility_date,
+            "compatibility_flags": version.compatibility_flags,
+            "limits": version.limits,
+            "usage_model": version.usage_model,
+        },
+    });
+    shown
+}
+
+/// A version, in a list.
+pub(super) fn version_item(version: &Version) -> Value {
+    json!({
+        "id": version.id,
+        "number": version.number,
+        "annotations": version.annotations,
+        "metadata": {
+            "created_on": version.created_on,
+            "modified_on": version.created_on,
+            "source": version.source,
+            "author_id": "edge",
+            "author_email": AUTHOR,
+            "has_preview": false,
+        },
+    })
+}
+
+/// A deployment.
+pub(super) fn deployment(deployment: &Deployment) -> Value {
+    let versions: Vec<Value> =
+        deployment.versions.iter().map(|s| json!({ "version_id": s.version_id, "percentage": s.percentage })).collect();
+    json!({
+        "id": deployment.id,
+        "created_on": deployment.created_on,
+        "source": deployment.source,
+        "strategy": "percentage",
+        "versions": versions,
+        "annotations": deployment.annotations,
+        "author_email": AUTHOR,
+    })
+}
+
+/// A version's bindings.
+pub(super) fn bindings(version: &Version) -> Vec<Value> {
+    version.bindings.iter().map(|(name, value)| binding(name, value)).collect()
+}
+
+/// One binding; of a secret, its name and type.
+pub(super) fn binding(name: &str, binding: &Binding) -> Value {
+    let mut shown = Map::from_iter([("name".to_owned(), json!(name)), ("type".to_owned(), json!(binding.kind()))]);
+    match binding {
+        Binding::PlainText { text } => {
+            shown.insert("text".to_owned(), json!(text));
+        }
+        Binding::Json { json } => {
+            shown.insert("json".to_owned(), json.clone());
+        }
+        Binding::SecretText { .. } | Binding::VersionMetadata => {}
+        Binding::KvNamespace { namespace_id } => {
+            shown.insert("namespace_id".to_owned(), json!(namespace_id));
+        }
+        Binding::Service { service, environment, entrypoint, props } => {
+            shown.insert("service".to_owned(), json!(service));
+            shown.insert("environment".to_owned(), json!(environment.as_deref().unwrap_or("production")));
+            if let Some(entrypoint) = entrypoint {
+                shown.insert("entrypoint".to_owned(), json!(entrypoint));
+            }
+            if let Some(props) = props {
+                shown.insert("props".to_owned(), props.clone());
+            }
+        }
+    }
+    Value::Object(shown)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_secret_is_shown_without_its_value() {
+        let secret = Binding::SecretText { sealed: "c2VhbGVk".into(), mark: "mark".into() };
+        assert_eq!(binding("KEY", &secret), json!({ "name": "KEY", "type": "secret_text" }));
+    }
+}

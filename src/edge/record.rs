@@ -1,0 +1,250 @@
+//! What the edge keeps: Workers with their versions and deployments, routes, zones and KV namespaces.
+//!
+//! Goes in and comes out: plain data that serializes to the JSON files of the data folder.
+//!
+//! **Invariant:** a version is never changed once it is made, and no field holds a secret in clear: a secret binding
+//! carries its age ciphertext and a keyed mark of its value.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::model::Digest;
+
+/// How many versions of a Worker can be deployed, as at Cloudflare; older ones are forgotten unless they serve.
+pub(super) const DEPLOYABLE_VERSIONS: usize = 100;
+
+/// Everything that the edge keeps, as one value that is replaced, never changed in place.
+#[derive(Debug, Clone, Default)]
+pub(super) struct State {
+    pub(super) account: Arc<Account>,
+    pub(super) scripts: BTreeMap<String, Arc<Script>>,
+}
+
+/// What belongs to no single Worker.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub(super) struct Account {
+    /// KV namespaces: id to title.
+    pub(super) namespaces: BTreeMap<String, String>,
+    /// Zones that a request has named: id to name. The edge has no DNS, so a zone exists when it is named.
+    pub(super) zones: BTreeMap<String, String>,
+    /// Routes by id.
+    pub(super) routes: BTreeMap<String, Route>,
+}
+
+/// One route: which Worker answers for the URLs that match the pattern.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Route {
+    pub(super) zone_id: String,
+    pub(super) pattern: String,
+    /// `None` switches Workers off for what matches.
+    pub(super) script: Option<String>,
+}
+
+/// One Worker.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(super) struct Script {
+    pub(super) name: String,
+    /// 32 hex digits that never change while the Worker exists.
+    pub(super) tag: String,
+    pub(super) created_on: String,
+    pub(super) modified_on: String,
+    pub(super) tags: Vec<String>,
+    pub(super) logpush: bool,
+    pub(super) observability: Value,
+    pub(super) tail_consumers: Value,
+    pub(super) subdomain: Subdomain,
+    pub(super) schedules: Vec<Schedule>,
+    /// Oldest first.
+    pub(super) versions: Vec<Arc<Version>>,
+    /// Newest first; the first is the active one.
+    pub(super) deployments: Vec<Deployment>,
+    pub(super) last_deployed_from: String,
+}
+
+/// Whether a Worker answers on its own name.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Subdomain {
+    pub(super) enabled: bool,
+    pub(super) previews_enabled: bool,
+}
+
+/// One cron trigger.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Schedule {
+    pub(super) cron: String,
+    pub(super) created_on: String,
+    pub(super) modified_on: String,
+}
+
+/// One immutable version of a Worker.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(super) struct Version {
+    pub(super) id: String,
+    /// Counts up from 1 for each Worker.
+    pub(super) number: u64,
+    pub(super) created_on: String,
+    pub(super) source: String,
+    pub(super) annotations: BTreeMap<String, String>,
+    pub(super) main_module: String,
+    pub(super) modules: Vec<Module>,
+    pub(super) bindings: BTreeMap<String, Binding>,
+    pub(super) compatibility_date: String,
+    pub(super) compatibility_flags: Vec<String>,
+    /// Digest of the modules' names, types and content, 64 hex digits.
+    pub(super) etag: String,
+    pub(super) limits: Value,
+    pub(super) placement: Value,
+    pub(super) usage_model: String,
+    pub(super) startup_time_ms: u64,
+}
+
+/// One module of a version; its bytes are a file named for their digest.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Module {
+    pub(super) name: String,
+    pub(super) content_type: String,
+    pub(super) sha256: Digest,
+    pub(super) size: u64,
+}
+
+/// What a Worker finds in `env`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub(super) enum Binding {
+    PlainText {
+        text: String,
+    },
+    Json {
+        json: Value,
+    },
+    SecretText {
+        /// The age ciphertext, base64.
+        sealed: String,
+        /// Keyed digest of the value: equal values have equal marks.
+        mark: String,
+    },
+    KvNamespace {
+        namespace_id: String,
+    },
+    Service {
+        service: String,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        environment: Option<String>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        entrypoint: Option<String>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        props: Option<Value>,
+    },
+    VersionMetadata,
+}
+
+/// Which versions serve, and in which shares.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(super) struct Deployment {
+    pub(super) id: String,
+    pub(super) created_on: String,
+    pub(super) source: String,
+    pub(super) versions: Vec<Share>,
+    pub(super) annotations: BTreeMap<String, String>,
+}
+
+/// The share of one version in a deployment.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(super) struct Share {
+    pub(super) version_id: String,
+    /// 0 to 100.
+    pub(super) percentage: f64,
+}
+
+impl Binding {
+    /// The wire's word for it.
+    pub(super) fn kind(&self) -> &'static str {
+        match self {
+            Self::PlainText { .. } => "plain_text",
+            Self::Json { .. } => "json",
+            Self::SecretText { .. } => "secret_text",
+            Self::KvNamespace { .. } => "kv_namespace",
+            Self::Service { .. } => "service",
+            Self::VersionMetadata => "version_metadata",
+        }
+    }
+}
+
+impl Script {
+    /// The newest version.
+    pub(super) fn latest(&self) -> Option<&Arc<Version>> {
+        self.versions.last()
+    }
+
+    /// The version with this id.
+    pub(super) fn version(&self, id: &str) -> Option<&Arc<Version>> {
+        self.versions.iter().find(|version| version.id == id)
+    }
+
+    /// The versions that serve, with their shares; none where nothing was ever deployed.
+    pub(super) fn serving(&self) -> Vec<(&Arc<Version>, f64)> {
+        let Some(active) = self.deployments.first() else { return Vec::new() };
+        active.versions.iter().filter_map(|share| Some((self.version(&share.version_id)?, share.percentage))).collect()
+    }
+
+    /// The serving version with the largest share.
+    pub(super) fn principal(&self) -> Option<&Arc<Version>> {
+        self.serving().into_iter().max_by(|a, b| a.1.total_cmp(&b.1)).map(|(version, _)| version)
+    }
+
+    /// Whether the newest version is the one that serves, alone.
+    pub(super) fn latest_serves(&self) -> bool {
+        match (self.latest(), self.serving().as_slice()) {
+            (Some(latest), [(only, _)]) => latest.id == only.id,
+            (_, []) => true,
+            _ => false,
+        }
+    }
+
+    /// Forgets versions beyond the newest hundred that do not serve, and deployments beyond the newest hundred.
+    pub(super) fn forget_old(&mut self) {
+        self.deployments.truncate(DEPLOYABLE_VERSIONS);
+        let serving: Vec<String> = self.serving().iter().map(|(version, _)| version.id.clone()).collect();
+        let surplus = self.versions.len().saturating_sub(DEPLOYABLE_VERSIONS);
+        let mut index = 0;
+        self.versions.retain(|version| {
+            index += 1;
+            index > surplus || serving.contains(&version.id)
+        });
+    }
+}
+
+impl State {
+    /// The Worker, to be changed: a copy of its own from then on.
+    pub(super) fn script_mut(&mut self, name: &str) -> Option<&mut Script> {
+        self.scripts.get_mut(name).map(Arc::make_mut)
+    }
+
+    /// What belongs to no single Worker, to be changed.
+    pub(super) fn account_mut(&mut self) -> &mut Account {
+        Arc::make_mut(&mut self.account)
+    }
+}
+
+/// A fresh version or deployment id.
+pub(super) fn fresh_uuid() -> String {
+    uuid::Uuid::now_v7().to_string()
+}
+
+/// A fresh id of 32 hex digits.
+pub(super) fn fresh_hex() -> String {
+    hex_of(&fresh_uuid())
+}
+
+/// 32 hex digits that stand for a text, always the same.
+pub(super) fn hex_of(text: &str) -> String {
+    Digest::of(text.as_bytes()).to_string()[..32].to_owned()
+}
+
+/// The time now, as the wire writes it.
+pub(super) fn now() -> String {
+    chrono::Utc::now().to_rfc3339_opts(chrono::SecondsFormat::Micros, true)
+}

@@ -1,0 +1,439 @@
+//! The runtime: `workerd` processes, started, watched, swapped and ended.
+//!
+//! Goes in: states of the edge. Comes out: for each request the generation that answers it. A new configuration is started
+//! beside the running one; when it listens, routing and process are switched in one step, and the old process ends when
+//! its requests are done. Starting is also the validation: what does not start is refused and the running one stays.
+//!
+//! **Invariant:** a request that has entered a generation finishes in it; nothing ends a generation that is current.
+
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::time::{Duration, Instant};
+
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::{TaskTracker, task_tracker::TaskTrackerToken};
+
+use super::EdgeError;
+use super::disk::Disk;
+use super::front::Table;
+use super::record::State;
+use super::seal::Seal;
+
+pub(super) mod config;
+mod generation;
+mod guard;
+mod locate;
+pub(super) mod pool;
+mod process;
+pub(super) mod store;
+
+pub use locate::find_workerd;
+
+pub(super) use generation::Generation;
+use guard::Guard;
+use process::StartError;
+use store::Store;
+
+/// For how long requests on a replaced generation may go on.
+const DRAIN: Duration = Duration::from_secs(30);
+/// For how long a validated configuration is kept running for the deployment that is likely to follow.
+const CANDIDATE: Duration = Duration::from_secs(20);
+/// A process that ran for this long starts a new series of attempts when it ends.
+const HEALTHY: Duration = Duration::from_secs(60);
+
+/// Whether deployed Workers run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Runtime {
+    /// They run, on the program with this version.
+    Running {
+        /// Such as `workerd 2026-11-17`.
+        version: String,
+    },
+    /// The process ended or does not start; it is tried again.
+    Restarting {
+        /// Such as `workerd 2026-11-17`.
+        version: String,
+        /// How often it was tried.
+        attempts: u32,
+        /// What it said last.
+        said: String,
+    },
+    /// There is no program to run them; they are stored only.
+    Missing {
+        /// How to get one.
+        hint: String,
+    },
+}
+
+/// What is current: replaced as a whole.
+#[derive(Clone)]
+struct Live {
+    table: Arc<Table>,
+    state: Arc<State>,
+    generation: Option<Arc<Generation>>,
+    trouble: Option<(u32, String)>,
+}
+
+/// The supervisor of all processes.
+pub(super) struct Supervisor {
+    live: RwLock<Live>,
+    engine: Option<Engine>,
+    seal: Arc<Seal>,
+    missing: String,
+    tasks: TaskTracker,
+    stop: CancellationToken,
+}
+
+struct Engine {
+    workerd: PathBuf,
+    version: String,
+    data: PathBuf,
+    store: Store,
+    candidate: Mutex<Option<Arc<Generation>>>,
+    /// Last, so that it is dropped last: the group ends with it.
+    guard: Arc<Guard>,
+}
+
+/// What a change of the state means for the processes.
+pub(super) enum Prepared {
+    /// The running one stays.
+    Keep,
+    /// Another takes over; `None` where nothing serves any more.
+    Switch(Option<Arc<Generation>>),
+}
+
+/// A request's way to a Worker.
+pub(super) struct Entry {
+    pub(super) generation: Arc<Generation>,
+    /// While it is held, the generation is not ended.
+    pub(super) token: TaskTrackerToken,
+}
+
+impl Supervisor {
+    /// A supervisor with nothing running. `workerd` is the program, or why there is none.
+    pub(super) fn new(workerd: Result<PathBuf, EdgeError>, disk: &Disk, seal: Arc<Seal>) -> Result<Arc<Self>, EdgeError> {
+        let data = disk.root().to_owned();
+        let run = data.join("run");
+        let (engine, missing) = match workerd {
+            Ok(workerd) => {
+                let version = locate::version_of(&workerd)?;
+                let guard = Arc::new(Guard::start(&data.join("processes"))?);
+                clear(&run)?;
+                let store = Store::new(&workerd, Arc::clone(&guard), &data.join("kv"), &run)?;
+                (Some(Engine { workerd, version, data, store, candidate: Mutex::new(None), guard }), String::new())
+            }
+            Err(EdgeError::WorkerdMissing) => (None, super::INSTALL_HINT.to_owned()),
+            Err(error) => return Err(error),
+        };
+        let state = Arc::new(State::default());
+        let live = Live { table: Arc::new(Table::new(&state)), state, generation: None, trouble: None };
+        Ok(Arc::new(Self {
+            live: RwLock::new(live),
+            engine,
+            seal,
+            missing,
+            tasks: TaskTracker::new(),
+            stop: CancellationToken::new(),
+        }))
+    }
+
+    /// Whether Workers run.
+    pub(super) fn runtime(&self) -> Runtime {
+        let Some(engine) = &self.engine else { return Runtime::Missing { hint: self.missing.clone() } };
+        let version = engine.version.clone();
+        match self.live().trouble.clone() {
+            Some((attempts, said)) => Runtime::Restarting { version, attempts, said },
+            None => Runtime::Running { version },
+        }
+    }
+
+    /// The state that is live.
+    pub(super) fn state(&self) -> Arc<State> {
+        Arc::clone(&self.live().state)
+    }
+
+    /// Connections to the KV store, started if need be; `None` where there is no runtime.
+    pub(super) async fn store(&self) -> Result<Option<&pool::Pool>, EdgeError> {
+        let Some(engine) = &self.engine else { return Ok(None) };
+        engine.store.ensure_started().await?;
+        Ok(Some(engine.store.pool()))
+    }
+
+    /// The routing table, and the way into the generation that goes with it.
+    pub(super) fn enter(&self) -> (Arc<Table>, Option<Entry>) {
+        let live = self.live.read().unwrap_or_else(PoisonError::into_inner);
+        // The token is taken under the lock: a switch that follows finds it counted.
+        let entry = live.generation.as_ref().map(|g| Entry { generation: Arc::clone(g), token: g.requests.token() });
+        (Arc::clone(&live.table), entry)
+    }
+
+    /// The process ids that run now: Workers, KV. For tests and status.
+    pub(super) fn pids(&self) -> (Option<u32>, Option<u32>) {
+        let workers = self.live().generation.as_ref().and_then(|generation| generation.pid());
+        (workers, self.engine.as_ref().and_then(|engine| engine.store.pid()))
+    }
+
+    /// Starts what a state needs, beside what runs. A refusal carries the runtime's message.
+    pub(super) async fn prepare(&self, state: &State) -> Result<Prepared, PrepareError> {
+        let Some(engine) = &self.engine else { return Ok(Prepared::Keep) };
+        if !state.account.namespaces.is_empty() {
+            engine.store.ensure_started().await.map_err(PrepareError::Failed)?;
+        }
+        let config = config::render(state, &self.seal).map_err(PrepareError::Failed)?;
+        let current = self.live().generation.clone();
+        let Some(config) = config else {
+            return Ok(if current.is_none() { Prepared::Keep } else { Prepared::Switch(None) });
+        };
+        if current.is_some_and(|generation| generation.digest == config.digest) {
+            return Ok(Prepared::Keep);
+        }
+        let kept = engine.candidate().take();
+        if let Some(candidate) = kept {
+            if candidate.digest == config.digest {
+                return Ok(Prepared::Switch(Some(candidate)));
+            }
+            self.retire(candidate);
+        }
+        let started = Generation::start(&engine.workerd, &engine.guard, &engine.data, &config).await;
+        match started {
+            Ok(generation) => Ok(Prepared::Switch(Some(generation))),
+            Err(StartError::Refused(said)) => Err(PrepareError::Refused(plain(&said))),
+            Err(StartError::Failed(error)) => Err(PrepareError::Failed(error)),
+        }
+    }
+
+    /// Validates a state that is not to serve yet, and keeps its process for the deployment that is likely to follow.
+    /// Returns how long it took to start.
+    pub(super) async fn validate(self: &Arc<Self>, state: &State) -> Result<Duration, PrepareError> {
+        let (Prepared::Switch(Some(generation)), Some(engine)) = (self.prepare(state).await?, &self.engine) else {
+            return Ok(Duration::ZERO);
+        };
+        let startup = generation.startup;
+        let replaced = engine.candidate().replace(Arc::clone(&generation));
+        if let Some(replaced) = replaced {
+            self.retire(replaced);
+        }
+        let this = Arc::clone(self);
+        self.tasks.spawn(async move {
+            tokio::select! {
+                () = tokio::time::sleep(CANDIDATE) => {}
+                () = this.stop.cancelled() => {}
+            }
+            let Some(engine) = &this.engine else { return };
+            let unused = engine.candidate().take_if(|candidate| Arc::ptr_eq(candidate, &generation));
+            if let Some(unused) = unused {
+                unused.retire(DRAIN).await;
+            }
+        });
+        Ok(startup)
+    }
+
+    /// Lets go of what was prepared, where the change did not come about.
+    pub(super) fn abandon(&self, prepared: Prepared) {
+        if let Prepared::Switch(Some(generation)) = prepared {
+            self.retire(generation);
+        }
+    }
+
+    /// Makes a state live, with its process. From here on every new request goes by it.
+    pub(super) fn install(self: &Arc<Self>, state: Arc<State>, prepared: Prepared) {
+        let table = Arc::new(Table::new(&state));
+        let mut live = self.live.write().unwrap_or_else(PoisonError::into_inner);
+        live.table = table;
+        live.state = state;
+        if let Prepared::Switch(next) = prepared {
+            let old = std::mem::replace(&mut live.generation, next.clone());
+            live.trouble = None;
+            drop(live);
+            if let Some(next) = next {
+                self.watch(next);
+            }
+            if let Some(old) = old {
+                self.retire(old);
+            }
+        }
+    }
+
+    /// Makes the state that was loaded live, whether or not its process starts; if not, it is tried again.
+    pub(super) async fn resume(self: &Arc<Self>, state: State) {
+        let prepared = self.prepare(&state).await;
+        let state = Arc::new(state);
+        match prepared {
+            Ok(prepared) => self.install(state, prepared),
+            Err(error) => {
+                tracing::error!(%error, "The Workers do not start; they are tried again.");
+                self.install(state, Prepared::Keep);
+                self.revive(None, error.to_string());
+            }
+        }
+    }
+
+    /// Ends everything: waits for requests in hand, up to the drain's limit.
+    pub(super) async fn shut_down(&self) {
+        self.stop.cancel();
+        let current = self.live.write().unwrap_or_else(PoisonError::into_inner).generation.take();
+        if let Some(current) = current {
+            current.retire(DRAIN).await;
+        }
+        self.tasks.close();
+        self.tasks.wait().await;
+        if let Some(engine) = &self.engine {
+            engine.store.stop().await;
+        }
+    }
+
+    fn live(&self) -> std::sync::RwLockReadGuard<'_, Live> {
+        self.live.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn retire(&self, generation: Arc<Generation>) {
+        self.tasks.spawn(async move { generation.retire(DRAIN).await });
+    }
+
+    /// Starts a new process when this one ends by itself.
+    fn watch(self: &Arc<Self>, generation: Arc<Generation>) {
+        let this = Arc::clone(self);
+        self.tasks.spawn(async move {
+            if let Some(said) = generation.crashed().await {
+                tracing::error!(%said, "The Workers' process ended; it is started again.");
+                this.revive(Some(generation), said);
+            }
+        });
+    }
+
+    /// Tries again and again to run the live state, as long as `dead` is what is current.
+    fn revive(self: &Arc<Self>, dead: Option<Arc<Generation>>, said: String) {
+        let this = Arc::clone(self);
+        self.tasks.spawn(async move {
+            let since = Instant::now();
+            let mut said = said;
+            for attempt in 0.. {
+                let state = {
+                    let mut live = this.live.write().unwrap_or_else(PoisonError::into_inner);
+                    if !same(live.generation.as_ref(), dead.as_ref()) {
+                        return;
+                    }
+                    live.trouble = Some((attempt, said.clone()));
+                    Arc::clone(&live.state)
+                };
+                tokio::select! {
+                    () = tokio::time::sleep(backoff(attempt)) => {}
+                    () = this.stop.cancelled() => return,
+                }
+                match Box::pin(this.restart(&state)).await {
+                    Ok(next) => {
+                        this.replace(dead.as_ref(), next);
+                        let downtime = since.elapsed().as_millis();
+                        tracing::info!(downtime, "The Workers' process runs again.");
+                        return;
+                    }
+                    Err(error) => {
+                        said = error.to_string();
+                        tracing::error!(%error, attempt, "The Workers do not start.");
+                    }
+                }
+            }
+        });
+    }
+
+    async fn restart(&self, state: &State) -> Result<Option<Arc<Generation>>, PrepareError> {
+        let Some(engine) = &self.engine else { return Ok(None) };
+        let Some(config) = config::render(state, &self.seal).map_err(PrepareError::Failed)? else { return Ok(None) };
+        match Generation::start(&engine.workerd, &engine.guard, &engine.data, &config).await {
+            Ok(generation) => Ok(Some(generation)),
+            Err(StartError::Refused(said)) => Err(PrepareError::Refused(plain(&said))),
+            Err(StartError::Failed(error)) => Err(PrepareError::Failed(error)),
+        }
+    }
+
+    fn replace(self: &Arc<Self>, dead: Option<&Arc<Generation>>, next: Option<Arc<Generation>>) {
+        let mut live = self.live.write().unwrap_or_else(PoisonError::into_inner);
+        if !same(live.generation.as_ref(), dead) {
+            // A deployment came first.
+            drop(live);
+            return next.into_iter().for_each(|next| self.retire(next));
+        }
+        live.generation.clone_from(&next);
+        live.trouble = None;
+        drop(live);
+        dead.into_iter().for_each(|dead| self.retire(Arc::clone(dead)));
+        next.into_iter().for_each(|next| self.watch(next));
+    }
+}
+
+impl Engine {
+    fn candidate(&self) -> std::sync::MutexGuard<'_, Option<Arc<Generation>>> {
+        self.candidate.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Why a state cannot run.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum PrepareError {
+    /// The runtime refused it and said this.
+    #[error("{0}")]
+    Refused(String),
+    /// The machine is at fault.
+    #[error(transparent)]
+    Failed(EdgeError),
+}
+
+fn same(a: Option<&Arc<Generation>>, b: Option<&Arc<Generation>>) -> bool {
+    match (a, b) {
+        (Some(a), Some(b)) => Arc::ptr_eq(a, b),
+        (None, None) => true,
+        _ => false,
+    }
+}
+
+/// 50 ms, doubled with each attempt, at most 30 s.
+fn backoff(attempts: u32) -> Duration {
+    Duration::from_millis(50 << attempts.min(10)).min(Duration::from_secs(30))
+}
+
+/// What the runtime said, without the names that only its configuration knows.
+fn plain(said: &str) -> String {
+    let lines = said.lines().map(|line| match line.strip_prefix("service ").and_then(|rest| rest.split_once(": ")) {
+        Some((service, message)) => match service.rsplit_once('@') {
+            Some((script, _)) => format!("{script}: {message}"),
+            None => message.to_owned(),
+        },
+        None => line.to_owned(),
+    });
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+/// Removes what earlier generations left: sockets in folders.
+fn clear(run: &std::path::Path) -> Result<(), EdgeError> {
+    let failed = |source| EdgeError::Folder { path: run.to_owned(), source };
+    for entry in std::fs::read_dir(run).map_err(failed)? {
+        let entry = entry.map_err(failed)?;
+        if entry.file_type().map_err(failed)?.is_dir() {
+            std::fs::remove_dir_all(entry.path()).map_err(failed)?;
+        } else {
+            std::fs::remove_file(entry.path()).map_err(failed)?;
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_wait_between_attempts_grows_to_half_a_minute() {
+        assert_eq!(backoff(0), Duration::from_millis(50));
+        assert_eq!(backoff(3), Duration::from_millis(400));
+        assert_eq!(backoff(40), Duration::from_secs(30));
+    }
+
+    #[test]
+    fn what_the_runtime_says_names_the_worker_and_not_the_service() {
+        assert_eq!(
+            plain("service api@0192: Uncaught Error: boom\n  at index.js:1:7"),
+            "api: Uncaught Error: boom\n  at index.js:1:7"
+        );
+        assert_eq!(plain("service cron: x"), "x");
+    }
+}
