@@ -2,8 +2,8 @@
 mod cloudflare;
 mod definition;
 mod edge;
-mod house;
 mod host;
+mod house;
 mod planning;
 mod policy;
 mod source;
