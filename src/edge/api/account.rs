@@ -49,6 +49,6 @@ pub(super) async fn account(Path(id): Path<String>) -> Answer {
 /// `GET /memberships`.
 pub(super) async fn memberships() -> Answer {
     one(
-        json!({ "id": hex_of("trunkline edge membership"), "status": "accepted", "account": account_json(&account_id()), "roles": ["Super Administrator"] }),
+        &json!({ "id": hex_of("trunkline edge membership"), "status": "accepted", "account": account_json(&account_id()), "roles": ["Super Administrator"] }),
     )
 }
