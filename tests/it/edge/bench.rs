@@ -102,7 +102,13 @@ impl Bench {
     }
 
     /// An upload; its status and envelope.
-    pub(super) async fn upload(&self, method: &str, path: &str, metadata: &Value, modules: &[(&str, &str, &str)]) -> (u16, Value) {
+    pub(super) async fn upload(
+        &self,
+        method: &str,
+        path: &str,
+        metadata: &Value,
+        modules: &[(&str, &str, &str)],
+    ) -> (u16, Value) {
         let boundary = "trunkline-test-boundary";
         let mut body = format!("--{boundary}\r\nContent-Disposition: form-data; name=\"metadata\"\r\n\r\n{metadata}\r\n");
         for (name, kind, text) in modules {
@@ -121,8 +127,9 @@ impl Bench {
     /// Puts a Worker of one module there, answering on its own name.
     pub(super) async fn put(&self, name: &str, code: &str, bindings: Value) -> Value {
         let metadata = json!({ "main_module": "index.js", "compatibility_date": "2026-06-01", "bindings": bindings });
-        let (status, mut answer) =
-            self.upload("PUT", &format!("/workers/scripts/{name}"), &metadata, &[("index.js", "application/javascript+module", code)]).await;
+        let (status, mut answer) = self
+            .upload("PUT", &format!("/workers/scripts/{name}"), &metadata, &[("index.js", "application/javascript+module", code)])
+            .await;
         assert_eq!(status, 200, "{answer}");
         self.done("POST", &format!("/workers/scripts/{name}/subdomain"), Some(json!({ "enabled": true }))).await;
         answer["result"].take()

@@ -30,7 +30,8 @@ async fn a_bad_script_is_refused_with_the_runtimes_message_and_the_old_one_keeps
     let metadata = json!({ "main_module": "index.js", "compatibility_date": "2026-06-01" });
     for (code, expected) in [("throw new Error('boom at start');", "boom at start"), ("export default {", "SyntaxError")] {
         for (method, path) in [("PUT", "/workers/scripts/api"), ("POST", "/workers/scripts/api/versions")] {
-            let (status, answer) = bench.upload(method, path, &metadata, &[("index.js", "application/javascript+module", code)]).await;
+            let (status, answer) =
+                bench.upload(method, path, &metadata, &[("index.js", "application/javascript+module", code)]).await;
             assert_eq!((status, answer["errors"][0]["code"].as_u64()), (400, Some(10021)), "{answer}");
             assert!(answer["errors"][0]["message"].as_str().unwrap().contains(expected), "{answer}");
         }
@@ -62,7 +63,8 @@ async fn what_the_edge_has_not_is_refused_and_what_does_not_exist_has_cloudflare
     ] {
         let metadata = json!({ "main_module": "index.js", "bindings": [binding] });
         let modules = [("index.js", "application/javascript+module", "export default {}")];
-        let (_, answer) = bench.upload("POST", "/workers/scripts/api/versions?bindings_inherit=strict", &metadata, &modules).await;
+        let (_, answer) =
+            bench.upload("POST", "/workers/scripts/api/versions?bindings_inherit=strict", &metadata, &modules).await;
         assert_eq!(answer["errors"][0]["code"], code, "{binding} {answer}");
     }
     let response = bench.client.get(bench.account_url("/workers/scripts")).bearer_auth("wrong").send().await.unwrap();
@@ -78,7 +80,8 @@ async fn secrets_are_kept_across_uploads_guard_a_rollback_and_are_nowhere_in_cle
     let bench = Bench::start().await;
     let code = "export default { fetch(r, env) { return new Response(`${env.KEY} ${env.PLAIN}`); } };";
     bench.put("api", code, json!([{ "name": "PLAIN", "type": "plain_text", "text": "p" }])).await;
-    let before = bench.done("GET", "/workers/scripts/api/deployments", None).await["deployments"][0]["versions"][0]["version_id"].clone();
+    let before =
+        bench.done("GET", "/workers/scripts/api/deployments", None).await["deployments"][0]["versions"][0]["version_id"].clone();
     bench.done("PUT", "/workers/scripts/api/secrets", Some(json!({ "name": "KEY", "text": VALUE, "type": "secret_text" }))).await;
     assert_eq!(bench.get("api.localhost", "/").await.1, format!("{VALUE} p"));
     // An upload that says nothing of secrets keeps them; one that lists what to keep, keeps that.
@@ -86,7 +89,10 @@ async fn secrets_are_kept_across_uploads_guard_a_rollback_and_are_nowhere_in_cle
     assert_eq!(bench.get("api.localhost", "/").await.1, format!("{VALUE} q"));
     let listed = bench.done("GET", "/workers/scripts/api/secrets", None).await;
     assert_eq!(listed, json!([{ "name": "KEY", "type": "secret_text" }]));
-    assert_eq!(bench.refused("PUT", "/workers/scripts/api/secrets", Some(json!({ "name": "PLAIN", "text": "x" }))).await.1, 10053);
+    assert_eq!(
+        bench.refused("PUT", "/workers/scripts/api/secrets", Some(json!({ "name": "PLAIN", "text": "x" }))).await.1,
+        10053
+    );
     assert_eq!(bench.refused("DELETE", "/workers/scripts/api/secrets/NONE", None).await.1, 10056);
 
     let body = json!({ "strategy": "percentage", "versions": [{ "version_id": before, "percentage": 100 }] });
