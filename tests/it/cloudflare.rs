@@ -1,7 +1,8 @@
-//! Workers and KV namespaces through the REST API: behaviours seen from outside, with every call counted.
+//! Workers and KV namespaces through the REST API: behaviours seen from outside, with every call counted. The API is the
+//! edge's own, with the real workerd behind it.
 
 mod changes;
 mod faults;
 mod foreign;
-mod stand_in;
 mod world;
+mod wrangler;

@@ -1,1 +1,14 @@
-//! Not built yet.
+//! The edge with the real runtime and the real wrangler.
+
+#[path = "edge/bench.rs"]
+mod bench;
+#[path = "edge/deploy.rs"]
+mod deploy;
+#[path = "edge/features.rs"]
+mod features;
+#[path = "edge/restart.rs"]
+mod restart;
+#[path = "edge/swap.rs"]
+mod swap;
+#[path = "edge/wrangler.rs"]
+mod wrangler;

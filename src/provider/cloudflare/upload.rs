@@ -150,11 +150,11 @@ impl Upload {
             let Some(name) = fields.get("name").and_then(Json::as_str).filter(|name| !ours.contains(*name)) else { continue };
             self.bindings.push(json!({ "name": name, "type": "inherit", "version_id": live.id }));
         }
-        // The newest secrets are kept by sort as well, for one that is put this very moment; not where one of ours is
-        // to go, which would then stay.
-        if secret_names(before).is_subset(&secret_names(after)) {
-            self.metadata.insert("keep_bindings".to_owned(), json!(["secret_text", "secret_key"]));
-        }
+        // Secrets are kept by sort as well, for one that is put this very moment; not where one of ours is to go, which
+        // would then stay. That is said in so many words: a server that hears nothing keeps them.
+        let all_stay = secret_names(before).is_subset(&secret_names(after));
+        let kept = if all_stay { json!(["secret_text", "secret_key"]) } else { json!([]) };
+        self.metadata.insert("keep_bindings".to_owned(), kept);
         // Versioned settings that the definitions do not know stay as they are.
         if let Some(limits) = live.resources.script_runtime.limits.as_ref().filter(|limits| limits.is_object()) {
             self.metadata.insert("limits".to_owned(), limits.clone());

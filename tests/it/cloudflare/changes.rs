@@ -7,10 +7,6 @@ use trunkline::provider::Outcome;
 
 use super::world::{ACCOUNT, SECRET, World, done, key, route, shown, var, worker};
 
-pub(super) async fn world() -> World {
-    World::before(super::stand_in::start().await).await
-}
-
 /// A Worker that uses everything that a definition can say, and the KV namespace that it is bound to.
 async fn whole(world: &mut World) -> (InstanceKey, WorkerSpec) {
     let kv = key("production/kv.sessions@main");
@@ -39,7 +35,7 @@ async fn whole(world: &mut World) -> (InstanceKey, WorkerSpec) {
 
 #[tokio::test]
 async fn what_was_applied_is_what_is_observed() {
-    let mut world = world().await;
+    let mut world = World::start().await;
     let (key, spec) = whole(&mut world).await;
     let spec = Spec::Worker(spec);
     let writes = world.apply(Action::Create, &key, &spec).await;
@@ -73,7 +69,7 @@ async fn what_was_applied_is_what_is_observed() {
 
 #[tokio::test]
 async fn an_unchanged_account_costs_lists_only() {
-    let mut world = world().await;
+    let mut world = World::start().await;
     let (key, spec) = whole(&mut world).await;
     let spec = Spec::Worker(spec);
     world.apply(Action::Create, &key, &spec).await;
@@ -95,7 +91,7 @@ async fn an_unchanged_account_costs_lists_only() {
 
 #[tokio::test]
 async fn a_changed_worker_costs_two_writes_and_an_unchanged_one_none() {
-    let mut world = world().await;
+    let mut world = World::start().await;
     let (key, mut spec) = whole(&mut world).await;
     world.apply(Action::Create, &key, &Spec::Worker(spec.clone())).await;
     spec.bindings.insert("LEVEL".into(), var("debug"));
@@ -121,7 +117,7 @@ async fn a_changed_worker_costs_two_writes_and_an_unchanged_one_none() {
 
 #[tokio::test]
 async fn a_secret_that_leaves_the_definition_leaves_the_worker() {
-    let mut world = world().await;
+    let mut world = World::start().await;
     let (key, mut spec) = whole(&mut world).await;
     world.apply(Action::Create, &key, &Spec::Worker(spec.clone())).await;
     spec.bindings.remove("STRIPE");
@@ -132,7 +128,7 @@ async fn a_secret_that_leaves_the_definition_leaves_the_worker() {
 
 #[tokio::test]
 async fn a_deleted_worker_takes_its_routes_along() {
-    let mut world = world().await;
+    let mut world = World::start().await;
     let (key, spec) = whole(&mut world).await;
     let spec = Spec::Worker(spec);
     world.apply(Action::Create, &key, &spec).await;
@@ -149,7 +145,7 @@ async fn a_deleted_worker_takes_its_routes_along() {
 
 #[tokio::test]
 async fn a_namespace_is_made_renamed_and_deleted() {
-    let mut world = world().await;
+    let mut world = World::start().await;
     let (kv, other) = (key("production/kv.sessions@main"), key("production/kv.other@main"));
     let spec = |title: &str| Spec::Kv(KvSpec { title: title.into() });
     // Enough of them for several pages.
@@ -183,7 +179,7 @@ async fn a_namespace_is_made_renamed_and_deleted() {
 
 #[tokio::test]
 async fn a_version_carries_its_operation_and_a_worker_its_owner() {
-    let mut world = world().await;
+    let mut world = World::start().await;
     let (key, mut spec) = whole(&mut world).await;
     world.apply(Action::Create, &key, &Spec::Worker(spec.clone())).await;
     spec.bindings.insert("LEVEL".into(), var("debug"));

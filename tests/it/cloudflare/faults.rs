@@ -7,7 +7,6 @@ use trunkline::model::{KvSpec, ModuleType, Observed, Retry, Spec, WorkerSpec};
 use trunkline::plan::Action;
 use trunkline::provider::{Lookup, Outcome, Provider, ProviderError, Query};
 
-use super::changes::world;
 use super::world::{ACCOUNT, SECRET, World, done, key, patience, provider, shown, var, worker};
 use crate::proxy::{Answer, Fault};
 
@@ -46,7 +45,7 @@ async fn an_upload_without_an_answer_is_unknown_and_is_not_made_twice() {
     for fault in
         [Fault::DropAfter, Fault::AnswerAfter(Answer::error(503, 10013)), Fault::AnswerAfter(Answer::body(200, "<html>"))]
     {
-        let mut world = world().await;
+        let mut world = World::start().await;
         let key = key("production/worker.a@main");
         let spec = Spec::Worker(applied(&mut world).await);
         let before = versions(&world).await;
@@ -73,7 +72,7 @@ async fn an_upload_without_an_answer_is_unknown_and_is_not_made_twice() {
 
 #[tokio::test]
 async fn a_call_that_never_arrived_is_unknown_and_is_made_again_when_asked() {
-    let mut world = world().await;
+    let mut world = World::start().await;
     let key = key("production/worker.a@main");
     let spec = Spec::Worker(applied(&mut world).await);
     let before = versions(&world).await;
@@ -91,7 +90,7 @@ async fn a_call_that_never_arrived_is_unknown_and_is_made_again_when_asked() {
 
 #[tokio::test]
 async fn a_deployment_that_was_refused_after_its_upload_is_unknown() {
-    let mut world = world().await;
+    let mut world = World::start().await;
     let key = key("production/worker.a@main");
     let spec = Spec::Worker(applied(&mut world).await);
     let order = world.order(Action::Update, &key, Some(&spec)).await;
@@ -108,7 +107,7 @@ async fn a_deployment_that_was_refused_after_its_upload_is_unknown() {
 
 #[tokio::test]
 async fn a_first_upload_without_an_answer_is_found_by_its_marker() {
-    let mut world = world().await;
+    let mut world = World::start().await;
     let key = key("production/worker.a@main");
     let mut spec = worker("a");
     world.module(&mut spec, "index.js", ModuleType::Esm, "export default { fetch: () => new Response('1') }");
@@ -132,7 +131,7 @@ async fn a_first_upload_without_an_answer_is_found_by_its_marker() {
 
 #[tokio::test]
 async fn a_namespace_that_was_made_without_an_answer_is_taken_for_ours() {
-    let mut world = world().await;
+    let mut world = World::start().await;
     let key = key("production/kv.sessions@main");
     let spec = Spec::Kv(KvSpec { title: "sessions".into() });
     let order = world.order(Action::Create, &key, Some(&spec)).await;
@@ -157,7 +156,7 @@ async fn a_namespace_that_was_made_without_an_answer_is_taken_for_ours() {
 
 #[tokio::test]
 async fn too_many_calls_are_waited_for_and_not_for_ever() {
-    let mut world = world().await;
+    let mut world = World::start().await;
     let key = key("production/worker.a@main");
     let spec = Spec::Worker(applied(&mut world).await);
     let order = world.order(Action::Update, &key, Some(&spec)).await;
@@ -191,7 +190,7 @@ fn applied_again(spec: &Spec) -> WorkerSpec {
 
 #[tokio::test]
 async fn reads_are_tried_again_and_writes_are_not() {
-    let mut world = world().await;
+    let mut world = World::start().await;
     let key = key("production/worker.a@main");
     let spec = Spec::Worker(applied(&mut world).await);
     world.proxy.inject(Method::GET, "/workers/scripts", 1, Fault::DropBefore);
@@ -211,7 +210,7 @@ async fn reads_are_tried_again_and_writes_are_not() {
 
 #[tokio::test]
 async fn a_wrong_token_says_so_and_is_never_shown() {
-    let world = world().await;
+    let world = World::start().await;
     let provider = provider(world.proxy.address, "w0rng-t0ken", patience());
     let query = Query {
         instances: [(key("production/worker.a@main"), Lookup { claim: "a".into(), spec: None, owned: None })].into(),
@@ -232,7 +231,7 @@ async fn a_wrong_token_says_so_and_is_never_shown() {
 
 #[tokio::test]
 async fn a_secret_that_a_server_repeats_is_not_shown() {
-    let mut world = world().await;
+    let mut world = World::start().await;
     let key = key("production/worker.a@main");
     let spec = Spec::Worker(applied(&mut world).await);
     let order = world.order(Action::Update, &key, Some(&spec)).await;
@@ -248,7 +247,7 @@ async fn a_secret_that_a_server_repeats_is_not_shown() {
 
 #[tokio::test]
 async fn an_endpoint_that_is_down_refuses_orders_and_observes_nothing() {
-    let mut world = world().await;
+    let mut world = World::start().await;
     let key = key("production/worker.a@main");
     let spec = Spec::Worker(applied(&mut world).await);
     let order = world.order(Action::Update, &key, Some(&spec)).await;
@@ -264,7 +263,7 @@ async fn an_endpoint_that_is_down_refuses_orders_and_observes_nothing() {
 
 #[tokio::test]
 async fn garbage_and_contradictions_are_no_answers() {
-    let mut world = world().await;
+    let mut world = World::start().await;
     let key = key("production/worker.a@main");
     let spec = Spec::Worker(applied(&mut world).await);
     for body in ["<html>hello</html>", r#"{"success":false,"errors":null}"#, "", r#"{"success":true,"result":7}"#] {
@@ -289,7 +288,7 @@ async fn garbage_and_contradictions_are_no_answers() {
 
 #[tokio::test]
 async fn an_order_that_cannot_be_made_up_is_refused_before_anything_is_sent() {
-    let mut world = world().await;
+    let mut world = World::start().await;
     let key = key("production/worker.a@main");
     let good = applied(&mut world).await;
     for secret in ["bytes", "undefined"] {
@@ -305,7 +304,7 @@ async fn an_order_that_cannot_be_made_up_is_refused_before_anything_is_sent() {
 
 #[tokio::test]
 async fn a_list_ends_whatever_the_server_says() {
-    let world = world().await;
+    let world = World::start().await;
     let spec = Spec::Kv(KvSpec { title: "wanted".into() });
     let key = key("production/kv.wanted@main");
     let items: Vec<_> = (0..1000).map(|n| serde_json::json!({"id": format!("{n:032x}"), "title": format!("t{n}")})).collect();
@@ -327,7 +326,7 @@ async fn a_list_ends_whatever_the_server_says() {
 
 #[tokio::test]
 async fn one_unreadable_kind_leaves_the_other_known() {
-    let mut world = world().await;
+    let mut world = World::start().await;
     let worker_key = key("production/worker.a@main");
     applied(&mut world).await;
     let kv = key("production/kv.sessions@main");

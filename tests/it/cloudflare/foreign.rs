@@ -6,7 +6,6 @@ use trunkline::model::{Binding, ModuleType, Spec};
 use trunkline::plan::Action;
 use trunkline::provider::Outcome;
 
-use super::changes::world;
 use super::world::{ACCOUNT, SECRET, World, done, key, route, shown, var, worker};
 
 fn settings(script: &str, part: &str) -> String {
@@ -24,7 +23,7 @@ async fn simple(world: &mut World, script: &str) -> trunkline::model::WorkerSpec
 
 #[tokio::test]
 async fn a_change_between_plan_and_apply_is_a_conflict_and_nothing_is_written() {
-    let mut world = world().await;
+    let mut world = World::start().await;
     let key = key("production/worker.a@main");
     let mut spec = simple(&mut world, "a").await;
     world.apply(Action::Create, &key, &Spec::Worker(spec.clone())).await;
@@ -41,7 +40,7 @@ async fn a_change_between_plan_and_apply_is_a_conflict_and_nothing_is_written() 
 
 #[tokio::test]
 async fn a_worker_of_another_owner_is_never_written() {
-    let mut world = world().await;
+    let mut world = World::start().await;
     let (ours, theirs) = (key("production/worker.a@main"), key("staging/worker.a@main"));
     let spec = Spec::Worker(simple(&mut world, "a").await);
     // Planned while nothing was there.
@@ -59,7 +58,7 @@ async fn a_worker_of_another_owner_is_never_written() {
 
 #[tokio::test]
 async fn adoption_and_a_move_write_the_owner_and_keep_the_tags_of_others() {
-    let mut world = world().await;
+    let mut world = World::start().await;
     let (first, second) = (key("production/worker.a@main"), key("production/worker.b@main"));
     let spec = Spec::Worker(simple(&mut world, "a").await);
     world.apply(Action::Create, &first, &spec).await;
@@ -84,7 +83,7 @@ async fn adoption_and_a_move_write_the_owner_and_keep_the_tags_of_others() {
 
 #[tokio::test]
 async fn foreign_crons_and_routes_survive() {
-    let mut world = world().await;
+    let mut world = World::start().await;
     let key = key("production/worker.a@main");
     let mut spec = simple(&mut world, "a").await;
     spec.routes = [route("a.example.com/*")].into();
@@ -132,7 +131,7 @@ async fn foreign_version(world: &World, script: &str, inherited: &[&str], bindin
 #[tokio::test]
 async fn foreign_bindings_and_secrets_survive_an_update() {
     for deep in [false, true] {
-        let mut world = world().await;
+        let mut world = World::start().await;
         let key = key("production/worker.a@main");
         let mut spec = simple(&mut world, "a").await;
         let first = Spec::Worker(spec.clone());
@@ -167,7 +166,7 @@ async fn foreign_bindings_and_secrets_survive_an_update() {
 
 #[tokio::test]
 async fn a_gradual_deployment_of_somebody_is_left_alone() {
-    let mut world = world().await;
+    let mut world = World::start().await;
     let key = key("production/worker.a@main");
     let mut spec = simple(&mut world, "a").await;
     world.apply(Action::Create, &key, &Spec::Worker(spec.clone())).await;

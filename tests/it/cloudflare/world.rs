@@ -2,9 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use tempfile::TempDir;
+use trunkline::edge::Edge;
 use trunkline::model::{
     Binding, Content, Contents, Digest, InstanceKey, Marker, Module, ModuleType, Observed, Present, Properties, ResourceName,
     Revision, Route, Secret, SecretError, SecretMark, SecretResolver, Spec, Value, WorkerSpec, canonical_digest,
@@ -23,12 +26,15 @@ pub(super) const SECRET: (&str, &str) = ("stripe-key", "s3cr3t-value-of-stripe")
 
 /// A provider, and what it calls.
 pub(super) struct World {
+    /// The account: an edge on loopback, with its data in a folder of its own.
+    pub(super) edge: Edge,
     pub(super) proxy: Proxy,
     pub(super) provider: CloudflareProvider,
     /// What is owned; kept as the daemon would.
     pub(super) inventory: BTreeMap<InstanceKey, Owned>,
     operations: u32,
     contents: Contents,
+    _data: TempDir,
 }
 
 struct Resolver;
@@ -121,11 +127,24 @@ fn resolved(spec: &Spec, inventory: &BTreeMap<InstanceKey, Owned>, key: &Instanc
 }
 
 impl World {
-    /// One in front of `upstream`.
-    pub(super) async fn before(upstream: SocketAddr) -> Self {
-        let proxy = Proxy::start(upstream).await;
+    /// A new one, with nothing in it.
+    pub(super) async fn start() -> Self {
+        let data = TempDir::new().expect("a temporary folder");
+        let free = SocketAddr::from(([127, 0, 0, 1], 0));
+        let token = Secret::new(TOKEN.as_bytes().to_vec());
+        let mut options = trunkline::edge::Options::new(free, free, data.path().join("edge"), token);
+        options.workerd = Some(workerd());
+        let edge = trunkline::edge::start(options).await.unwrap_or_else(|error| panic!("{error}"));
+        let proxy = Proxy::start(edge.api_addr()).await;
         let provider = provider(proxy.address, TOKEN, patience());
-        Self { proxy, provider, inventory: BTreeMap::new(), operations: 0, contents: Contents::new() }
+        Self { edge, proxy, provider, inventory: BTreeMap::new(), operations: 0, contents: Contents::new(), _data: data }
+    }
+
+    /// What a Worker answers on a host.
+    pub(super) async fn answer(&self, host: &str, path: &str) -> String {
+        let url = format!("http://{}{path}", self.edge.http_addr());
+        let request = http_client().get(url).header("host", host);
+        request.send().await.expect("an answer").text().await.expect("a text")
     }
 
     /// Gives `worker` a module.
@@ -261,9 +280,23 @@ impl World {
 
     fn request(&self, method: http::Method, path: &str) -> reqwest::RequestBuilder {
         let url = format!("http://{}/client/v4{path}", self.proxy.address);
-        let client = trunkline::provider::cloudflare::http_client(&patience()).unwrap_or_else(|error| panic!("{error}"));
-        client.request(method, url).bearer_auth(TOKEN)
+        http_client().request(method, url).bearer_auth(TOKEN)
     }
+}
+
+fn http_client() -> reqwest::Client {
+    trunkline::provider::cloudflare::http_client(&patience()).unwrap_or_else(|error| panic!("{error}"))
+}
+
+/// A program that `tests/run` installs.
+pub(super) fn installed(program: &str) -> PathBuf {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/.cache/npm/node_modules").join(program);
+    assert!(path.exists(), "{} is missing: run `tests/run` once, which installs it", path.display());
+    path
+}
+
+fn workerd() -> PathBuf {
+    std::env::var_os("TRUNKLINE_WORKERD").map_or_else(|| installed("workerd/bin/workerd"), PathBuf::from)
 }
 
 async fn answered(request: reqwest::RequestBuilder) -> serde_json::Value {
