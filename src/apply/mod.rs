@@ -114,11 +114,8 @@ pub async fn apply(run: &Run<'_>) -> Result<Report, StoreError> {
     loop {
         skip_after_failures(run, &mut results);
         let done = |key: &InstanceKey| results.get(key) == Some(&ChangeResult::Done);
-        let ready: Vec<&Change> = plan
-            .changes
-            .iter()
-            .filter(|c| !results.contains_key(&c.key) && c.after_changes.iter().all(done))
-            .collect();
+        let ready: Vec<&Change> =
+            plan.changes.iter().filter(|c| !results.contains_key(&c.key) && c.after_changes.iter().all(done)).collect();
         if ready.is_empty() || run.stop.is_cancelled() {
             break;
         }
@@ -278,14 +275,21 @@ fn settlement(run: &Run<'_>, change: &Change, operation: &str, result: &ChangeRe
 
 /// The changes that a report shows as not carried out, for people: one line each.
 pub fn failures(report: &Report) -> Vec<String> {
-    let skipped: BTreeSet<_> = report.results.iter().filter(|(_, r)| matches!(r, ChangeResult::Skipped(_) | ChangeResult::NotBegun)).map(|(c, _)| &c.key).collect();
+    let skipped: BTreeSet<_> = report
+        .results
+        .iter()
+        .filter(|(_, r)| matches!(r, ChangeResult::Skipped(_) | ChangeResult::NotBegun))
+        .map(|(c, _)| &c.key)
+        .collect();
     let mut lines: Vec<String> = report
         .results
         .iter()
         .filter_map(|(change, result)| {
             let what = format!("{} {}", change.action.as_str(), change.key);
             match result {
-                ChangeResult::Refused(failure) => Some(with_hint(format!("{what}: {}", failure.message), failure.hint.as_deref())),
+                ChangeResult::Refused(failure) => {
+                    Some(with_hint(format!("{what}: {}", failure.message), failure.hint.as_deref()))
+                }
                 ChangeResult::Unknown(failure) => {
                     Some(with_hint(format!("{what}: outcome unknown: {}", failure.message), failure.hint.as_deref()))
                 }

@@ -42,7 +42,8 @@ pub(super) async fn apply(global: &Global, verb: &Apply) -> Result<u8, Failure> 
 async fn through_daemon(settings: &Settings, verb: &Apply) -> Result<u8, Failure> {
     note("a daemon works on this data folder; it is asked to look now");
     let answer = control::ask(&settings.data, &Request::Sync).await?;
-    let answer = answer.ok_or_else(|| Failure::new("the process that works on the data folder does not answer on its control socket"))?;
+    let answer =
+        answer.ok_or_else(|| Failure::new("the process that works on the data folder does not answer on its control socket"))?;
     if !answer.ok {
         return Err(Failure::new(answer.message).hint(answer.hint));
     }

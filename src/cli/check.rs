@@ -17,8 +17,11 @@ pub(super) fn check(global: &Global, verb: &Check) -> Result<u8, Failure> {
         .collect();
     match verb.output {
         Output::Json => {
-            let environments: Vec<_> = counts.iter().map(|(id, count)| json!({ "environment": id, "instances": count })).collect();
-            show_json(&json!({ "version": 1, "ok": status == OK, "environments": environments, "diagnostics": workspace.diagnostics }))?;
+            let environments: Vec<_> =
+                counts.iter().map(|(id, count)| json!({ "environment": id, "instances": count })).collect();
+            show_json(
+                &json!({ "version": 1, "ok": status == OK, "environments": environments, "diagnostics": workspace.diagnostics }),
+            )?;
         }
         Output::Text => {
             if !workspace.diagnostics.is_empty() {
@@ -41,7 +44,9 @@ pub(super) fn schema(verb: &Schema) -> Result<u8, Failure> {
     let mut text = serde_json::to_string_pretty(&definition::json_schema()).map_err(|error| Failure::of(&error))?;
     text.push('\n');
     match &verb.write {
-        Some(path) => std::fs::write(path, text).map_err(|error| Failure::new(format!("{} cannot be written: {error}", path.display())))?,
+        Some(path) => {
+            std::fs::write(path, text).map_err(|error| Failure::new(format!("{} cannot be written: {error}", path.display())))?;
+        }
         None => show(&text)?,
     }
     Ok(OK)

@@ -9,7 +9,15 @@ pub(super) async fn edge(verb: &Edge) -> Result<u8, Failure> {
     let stop = daemon_run::stop_on_signal()?;
     let failure = |error: edge::EdgeError| Failure::of(&error).hint(error.hint().map(ToOwned::to_owned));
     let token = edge::read_token(&verb.token_file).map_err(failure)?;
-    let options = edge::Options { listen: verb.listen, http: verb.http, data: verb.data.clone(), token, workerd: verb.workerd.clone(), key: None, faults: false };
+    let options = edge::Options {
+        listen: verb.listen,
+        http: verb.http,
+        data: verb.data.clone(),
+        token,
+        workerd: verb.workerd.clone(),
+        key: None,
+        faults: false,
+    };
     let edge = edge::start(options).await.map_err(failure)?;
     note(&format!("REST API   http://{}/client/v4", edge.api_addr()));
     note(&format!("Workers    http://{}", edge.http_addr()));
@@ -18,7 +26,9 @@ pub(super) async fn edge(verb: &Edge) -> Result<u8, Failure> {
         edge::Runtime::Restarting { version, attempts, said } => {
             note(&format!("runtime    {version} does not stay up ({attempts} attempts): {said}"));
         }
-        edge::Runtime::Missing { hint } => note(&format!("runtime    none: what is deployed is stored, and does not run. {hint}")),
+        edge::Runtime::Missing { hint } => {
+            note(&format!("runtime    none: what is deployed is stored, and does not run. {hint}"));
+        }
     }
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
     stop.cancelled().await;

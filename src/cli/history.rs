@@ -37,7 +37,8 @@ pub(super) fn history(global: &Global, verb: &History) -> Result<u8, Failure> {
     all.sort_by(|a, b| (b.started_at, &b.environment, b.number).cmp(&(a.started_at, &a.environment, a.number)));
     match verb.output {
         Output::Json => {
-            let rows: Vec<_> = all.iter().map(|g| json!({ "environment": g.environment, "generation": GenerationStatus::from(g) })).collect();
+            let rows: Vec<_> =
+                all.iter().map(|g| json!({ "environment": g.environment, "generation": GenerationStatus::from(g) })).collect();
             show_json(&json!({ "version": 1, "generations": rows }))?;
         }
         Output::Text => show(&all.iter().map(line).collect::<String>())?,
@@ -48,7 +49,8 @@ pub(super) fn history(global: &Global, verb: &History) -> Result<u8, Failure> {
 fn line(generation: &Generation) -> String {
     let Generation { environment, number, revision, kind, state, tally, started_at, message, .. } = generation;
     let at = started_at.format("%Y-%m-%dT%H:%M:%SZ");
-    let mut line = format!("{at}  {environment:<12} #{number:<4} {:<8} {revision}  {:<8} {tally}\n", kind.as_str(), state.as_str());
+    let mut line =
+        format!("{at}  {environment:<12} #{number:<4} {:<8} {revision}  {:<8} {tally}\n", kind.as_str(), state.as_str());
     for message in message.iter().flat_map(|m| m.lines()) {
         let _ = writeln!(line, "    {message}");
     }
@@ -78,10 +80,21 @@ fn one(store: &Store, environment: &EnvironmentId, number: u64, output: Output, 
         Output::Text => {
             let contents = store.bundle(&generation.bundle).map_err(failure)?.map(|bundle| bundle.contents).unwrap_or_default();
             let mut text = line(generation);
-            text.push_str(&plan::render_text(&plan, &|digest| contents.get(digest).cloned(), &plan::RenderOptions { colour, ..plan::RenderOptions::default() }));
+            text.push_str(&plan::render_text(
+                &plan,
+                &|digest| contents.get(digest).cloned(),
+                &plan::RenderOptions { colour, ..plan::RenderOptions::default() },
+            ));
             text.push_str("\noperations\n");
             for operation in operations {
-                let _ = writeln!(text, "  {}  {:<7} {:<12} {}", operation.id, operation.action.as_str(), operation.state.as_str(), operation.key);
+                let _ = writeln!(
+                    text,
+                    "  {}  {:<7} {:<12} {}",
+                    operation.id,
+                    operation.action.as_str(),
+                    operation.state.as_str(),
+                    operation.key
+                );
                 if let Some(error) = operation.error {
                     let _ = writeln!(text, "      {error}");
                 }

@@ -7,13 +7,13 @@
 mod apply;
 mod arguments;
 mod check;
+mod daemon_run;
 mod demo;
 mod edge;
 mod history;
 mod output;
 mod plan;
 mod rollback;
-mod daemon_run;
 mod secrets;
 mod status;
 mod workspace;
@@ -49,7 +49,8 @@ pub fn run() -> ExitCode {
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let colour = arguments.global.colour();
     output::start_log(&arguments.verb, &arguments.global);
-    let runtime = match tokio::runtime::Builder::new_multi_thread().worker_threads(2).max_blocking_threads(8).enable_all().build() {
+    let runtime = match tokio::runtime::Builder::new_multi_thread().worker_threads(2).max_blocking_threads(8).enable_all().build()
+    {
         Ok(runtime) => runtime,
         Err(error) => return output::fail(&Failure::new(format!("the runtime cannot be started: {error}")), colour),
     };

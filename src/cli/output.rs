@@ -76,16 +76,29 @@ pub(super) fn start_log(verb: &Verb, global: &Global) {
     let filter = EnvFilter::try_new(filter).unwrap_or_else(|_| EnvFilter::new(quiet));
     let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false);
     // Under systemd the journal has the time already.
-    if std::env::var_os("JOURNAL_STREAM").is_some() { log.without_time().with_ansi(false).init() } else { log.with_ansi(global.colour()).init() }
+    if std::env::var_os("JOURNAL_STREAM").is_some() {
+        log.without_time().with_ansi(false).init();
+    } else {
+        log.with_ansi(global.colour()).init();
+    }
 }
 
 /// Shows the progress of passes, a line a step, on standard error.
 pub(super) fn progress(event: Event<'_>) {
     match event {
         Event::Applying { generation, plan } => {
-            note(&format!("{}: {} {}, generation {}, {} change(s)", generation.environment, generation.kind.as_str(), generation.revision, generation.number, plan.changes.len()));
+            note(&format!(
+                "{}: {} {}, generation {}, {} change(s)",
+                generation.environment,
+                generation.kind.as_str(),
+                generation.revision,
+                generation.number,
+                plan.changes.len()
+            ));
         }
-        Event::Change { progress: Progress::Begins(change), .. } => note(&format!("  … {} {}", change.action.as_str(), change.key)),
+        Event::Change { progress: Progress::Begins(change), .. } => {
+            note(&format!("  … {} {}", change.action.as_str(), change.key));
+        }
         Event::Change { progress: Progress::Ended(change, result), .. } => {
             let (sign, word) = match result {
                 ChangeResult::Done => ("✓", "done"),

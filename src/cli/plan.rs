@@ -21,6 +21,7 @@ use crate::reconcile::{Context, judge, load_rules, prepare};
 use crate::record::EnvironmentRecord;
 use crate::secrets::Identities;
 use crate::settings::Settings;
+use crate::source::Source;
 use crate::store::{Store, StoreError};
 
 pub(super) async fn plan(global: &Global, verb: &Plan) -> Result<u8, Failure> {
@@ -55,7 +56,11 @@ pub(super) async fn plan(global: &Global, verb: &Plan) -> Result<u8, Failure> {
             })),
             Output::Text => {
                 let contents = context_contents(&context, &record, &prepared.bundle.contents)?;
-                show(&render_text(&prepared.plan, &|digest| contents.get(digest).cloned(), &RenderOptions { colour: global.colour(), ..RenderOptions::default() }))?;
+                show(&render_text(
+                    &prepared.plan,
+                    &|digest| contents.get(digest).cloned(),
+                    &RenderOptions { colour: global.colour(), ..RenderOptions::default() },
+                ))?;
                 warnings.iter().for_each(|warning| note(&format!("warning: {warning}")));
                 if let Some(refused) = refused {
                     note(&format!("this plan would not be applied: {}", refused.message()));
@@ -70,7 +75,11 @@ pub(super) async fn plan(global: &Global, verb: &Plan) -> Result<u8, Failure> {
 }
 
 /// The new bytes, and those that run: a diff shows both.
-fn context_contents(context: &Context, record: &EnvironmentRecord, new: &crate::model::Contents) -> Result<crate::model::Contents, Failure> {
+fn context_contents(
+    context: &Context,
+    record: &EnvironmentRecord,
+    new: &crate::model::Contents,
+) -> Result<crate::model::Contents, Failure> {
     let mut contents = new.clone();
     if let Some(digest) = record.bundle
         && let Some(bundle) = context.store.bundle(&digest).map_err(|error| workspace::store_failure(&error))?
@@ -99,7 +108,12 @@ fn from_folder(settings: &Settings, folder: &Path, verb: &Plan, global: &Global)
 
 fn from_remote(settings: &Settings, verb: &Plan, global: &Global) -> Result<Planned, Failure> {
     let context = preview(settings.clone())?;
-    let source = context.source.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let (revision, resolutions) =
+        at_head(&context.source.lock().unwrap_or_else(std::sync::PoisonError::into_inner), verb, global)?;
+    Ok((context, revision, resolutions))
+}
+
+fn at_head(source: &Source, verb: &Plan, global: &Global) -> Result<(Revision, Vec<(EnvironmentId, Resolution)>), Failure> {
     let fetched = source.fetch().map_err(|error| Failure::of(&error).hint(error.hint()))?;
     let tree = source.tree(&fetched.revision.commit).map_err(|error| Failure::of(&error))?;
     let (found, _) = definition::environments(&tree).map_err(|error| Failure::of(&error))?;
@@ -117,9 +131,7 @@ fn from_remote(settings: &Settings, verb: &Plan, global: &Global) -> Result<Plan
         }
         resolutions.push((environment, resolution));
     }
-    drop(tree);
-    drop(source);
-    Ok((context, fetched.revision, resolutions))
+    Ok((fetched.revision, resolutions))
 }
 
 /// A context that writes nothing but its own copy of the repository: the store is opened for reading, or is an empty one

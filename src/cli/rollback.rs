@@ -18,9 +18,7 @@ pub(super) async fn rollback(global: &Global, verb: &Rollback) -> Result<u8, Fai
             let request = Request::Rollback { environment: verb.environment.clone(), to: verb.to.clone(), owner };
             ask(&settings, &request).await?
         }
-        Some(context) => {
-            control::rolled_back(Box::pin(roll_back(&context, &verb.environment, verb.to.as_deref(), &owner)).await)
-        }
+        Some(context) => control::rolled_back(Box::pin(roll_back(&context, &verb.environment, verb.to.as_deref(), &owner)).await),
     };
     conclude(answer)
 }

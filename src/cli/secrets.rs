@@ -37,7 +37,8 @@ fn failure(error: &SecretsError) -> Failure {
 fn keygen(file: &Path) -> Result<u8, Failure> {
     let (identity, recipient) = Identities::generate();
     let mut out = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(file).map_err(|error| {
-        Failure::new(format!("{} cannot be made: {error}", file.display())).hint(Some("an identity is never overwritten: name a new file".to_owned()))
+        Failure::new(format!("{} cannot be made: {error}", file.display()))
+            .hint(Some("an identity is never overwritten: name a new file".to_owned()))
     })?;
     out.write_all(identity.expose())?;
     out.sync_all()?;
@@ -94,7 +95,11 @@ pub(super) fn store(folder: &Path, scope: &SecretScope, recipients: &[Recipient]
 
 /// The files of an environment: those of its folder, or its one file.
 fn files(folder: &Path, environment: &EnvironmentId) -> Result<(PathBuf, Vec<PathBuf>), Failure> {
-    let base = if environment.tenant.is_default() { folder.to_owned() } else { folder.join("tenants").join(environment.tenant.as_str()) };
+    let base = if environment.tenant.is_default() {
+        folder.to_owned()
+    } else {
+        folder.join("tenants").join(environment.tenant.as_str())
+    };
     let own = base.join("environments").join(environment.environment.as_str());
     if own.is_dir() {
         let mut files = Vec::new();
@@ -126,13 +131,19 @@ fn place(folder: &Path, scope: &SecretScope) -> Result<PathBuf, Failure> {
 /// Makes the environment's digest key where its definitions name one that is not there yet.
 fn ensure_digest_key(folder: &Path, environment: &EnvironmentId, recipients: &[Recipient]) -> Result<(), Failure> {
     let Some(name) = digest_key(folder, environment)? else {
-        note(&format!("the environment {environment} names no digest key: changes of secrets cannot be told. Add to its [environment] table: digest_key = {{ secret = \"digest-key\" }}"));
+        note(&format!(
+            "the environment {environment} names no digest key: changes of secrets cannot be told. Add to its [environment] table: digest_key = {{ secret = \"digest-key\" }}"
+        ));
         return Ok(());
     };
     let scope = SecretScope { environment: environment.clone(), name: name.clone() };
     let (_, files) = files(folder, environment)?;
     let path = place(folder, &scope)?;
-    let there = files.contains(&path) && std::fs::read_to_string(&path)?.parse::<DocumentMut>().ok().is_some_and(|d| d.get("secret").and_then(|s| s.get(name.as_str())).is_some());
+    let there = files.contains(&path)
+        && std::fs::read_to_string(&path)?
+            .parse::<DocumentMut>()
+            .ok()
+            .is_some_and(|d| d.get("secret").and_then(|s| s.get(name.as_str())).is_some());
     if !there {
         let path = store(folder, &scope, recipients, &random())?;
         note(&format!("secret.{name}, the digest key of {environment}, is made in {}", path.display()));
@@ -194,12 +205,14 @@ fn list(global: &Global, folder: &Path, only: &[EnvironmentId], output: Output) 
     }
     match output {
         Output::Json => {
-            let rows: Vec<_> = rows.iter().map(|(id, listed, opens)| json!({ "environment": id, "secret": listed, "state": opens })).collect();
+            let rows: Vec<_> =
+                rows.iter().map(|(id, listed, opens)| json!({ "environment": id, "secret": listed, "state": opens })).collect();
             show_json(&json!({ "version": 1, "secrets": rows }))?;
         }
         Output::Text => {
             for (environment, listed, opens) in rows {
-                let used: Vec<String> = listed.used_by.iter().map(|key| format!("{}@{}", key.address.local(), key.target)).collect();
+                let used: Vec<String> =
+                    listed.used_by.iter().map(|key| format!("{}@{}", key.address.local(), key.target)).collect();
                 let used = if used.is_empty() { "not used by a resource".to_owned() } else { used.join(", ") };
                 show(&format!("{environment}/secret.{}: {opens}; {used}", listed.name))?;
             }

@@ -57,14 +57,33 @@ fn render(source: Option<&SourceRecord>, statuses: &[EnvironmentStatus]) -> Stri
         }
     }
     for status in statuses {
-        let _ = writeln!(text, "{:<12} {} ({}) since {}", status.environment, status.condition, status.reason, status.since.format("%Y-%m-%dT%H:%M:%SZ"));
+        let _ = writeln!(
+            text,
+            "{:<12} {} ({}) since {}",
+            status.environment,
+            status.condition,
+            status.reason,
+            status.since.format("%Y-%m-%dT%H:%M:%SZ")
+        );
         for line in status.message.lines() {
             let _ = writeln!(text, "             {line}");
         }
         if let Some(generation) = &status.generation {
-            let _ = writeln!(text, "             generation {} {} of {}, {} owned", generation.number, generation.state.as_str(), generation.revision, status.owned);
+            let _ = writeln!(
+                text,
+                "             generation {} {} of {}, {} owned",
+                generation.number,
+                generation.state.as_str(),
+                generation.revision,
+                status.owned
+            );
         }
-        let lists = [("orphaned", &status.orphaned), ("warning", &status.warnings), ("outcome unknown", &status.unresolved), ("quarantined", &status.quarantined)];
+        let lists = [
+            ("orphaned", &status.orphaned),
+            ("warning", &status.warnings),
+            ("outcome unknown", &status.unresolved),
+            ("quarantined", &status.quarantined),
+        ];
         for (word, items) in lists {
             for item in items {
                 let _ = writeln!(text, "             {word}: {item}");

@@ -66,8 +66,9 @@ pub(super) fn resolve(folder: &Path, only: &[EnvironmentId]) -> Result<Workspace
     let tree = Folder::open(folder, Limits::default()).map_err(|error| Failure::of(&error))?;
     let (found, mut diagnostics) = definition::environments(&tree).map_err(|error| Failure::of(&error))?;
     if found.is_empty() && diagnostics.is_empty() {
-        return Err(Failure::new(format!("{} holds no environments", folder.display()))
-            .hint(Some("an environment is a file environments/NAME.toml or a folder environments/NAME; see `trunkline schema`".to_owned())));
+        return Err(Failure::new(format!("{} holds no environments", folder.display())).hint(Some(
+            "an environment is a file environments/NAME.toml or a folder environments/NAME; see `trunkline schema`".to_owned(),
+        )));
     }
     if let Some(missing) = only.iter().find(|id| !found.contains(id)) {
         let names: Vec<String> = found.iter().map(ToString::to_string).collect();

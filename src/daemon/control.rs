@@ -195,8 +195,13 @@ pub fn rolled_back(result: Result<RolledBack, RollbackError>) -> Answer {
         lines.push(format!("quarantined until changed: {}", done.quarantined.join(", ")));
     }
     match &done.proposal {
-        Ok(proposal) if proposal.pushed => lines.push(format!("the revert waits on branch {} for people to merge", proposal.branch)),
-        Ok(proposal) => lines.push(format!("the revert is committed on branch {} of the daemon's repository; it could not be pushed", proposal.branch)),
+        Ok(proposal) if proposal.pushed => {
+            lines.push(format!("the revert waits on branch {} for people to merge", proposal.branch));
+        }
+        Ok(proposal) => lines.push(format!(
+            "the revert is committed on branch {} of the daemon's repository; it could not be pushed",
+            proposal.branch
+        )),
         Err(reason) => lines.push(format!("no revert was committed: {reason}")),
     }
     if !done.also_touched.is_empty() {

@@ -38,7 +38,9 @@ pub async fn fetch(context: &Context) -> Fetch {
     let before = context.store.source().ok().flatten();
     let since = before.as_ref().filter(|b| b.fault.is_some()).and_then(|b| b.fault_since);
     match (&fault, before.as_ref().and_then(|b| b.fault.as_ref())) {
-        (Some(fault), None) => tracing::warn!(fault, "The repository cannot be followed; the environments are held at what runs."),
+        (Some(fault), None) => {
+            tracing::warn!(fault, "The repository cannot be followed; the environments are held at what runs.");
+        }
         (None, Some(_)) => tracing::info!("The repository can be followed again."),
         _ => {}
     }

@@ -6,10 +6,10 @@ use std::sync::{Arc, Mutex};
 use tokio_util::sync::CancellationToken;
 
 use crate::definition::Cache;
+use crate::provider::{ProviderError, cloudflare};
 use crate::reconcile::{Context, Event};
 use crate::secrets::{Identities, SecretsError};
 use crate::settings::Settings;
-use crate::provider::{ProviderError, cloudflare};
 use crate::source::{self, BranchError, RemoteError, Source, SourceError};
 use crate::store::{Store, StoreError};
 
@@ -43,10 +43,9 @@ impl StartError {
     /// What the reader can do now.
     pub fn hint(&self) -> Option<String> {
         match self {
-            Self::NoRemote => Some(format!(
-                "name it with `--remote`, or as `remote` under [repository] in {}",
-                crate::settings::DEFAULT_FILE
-            )),
+            Self::NoRemote => {
+                Some(format!("name it with `--remote`, or as `remote` under [repository] in {}", crate::settings::DEFAULT_FILE))
+            }
             Self::Remote(_) | Self::Branch(_) => None,
             Self::Client(error) => error.hint.clone(),
             Self::Source(error) => error.hint(),

@@ -105,7 +105,7 @@ mod tests {
     use super::*;
 
     fn includes(expression: &str, time: &str) -> bool {
-        parse(expression).unwrap().includes(time.parse().unwrap())
+        parse(expression).unwrap().includes(time.parse::<DateTime<Utc>>().unwrap())
     }
 
     #[test]

@@ -37,7 +37,12 @@ pub fn connect(target: &Target, options: Options) -> Result<Box<dyn Provider>, P
         TargetKind::Cloudflare(t) => (&t.endpoint, &t.account_id, &t.api_token, settles(&t.endpoint)),
         TargetKind::Edge(t) => (&t.endpoint, &t.account_id, &t.api_token, Duration::ZERO),
         TargetKind::Host(t) => {
-            let options = host::Options { target: t.clone(), environment: options.environment, secrets: options.secrets, state: options.data };
+            let options = host::Options {
+                target: t.clone(),
+                environment: options.environment,
+                secrets: options.secrets,
+                state: options.data,
+            };
             return Ok(Box::new(host::connect(options)?));
         }
     };
@@ -68,8 +73,11 @@ fn token(api_token: &ApiToken, options: &Options) -> Result<Secret, ProviderErro
             .map_err(|error| ProviderError::new("the API token cannot be opened", Retry::Stalled).source(error)),
         ApiToken::Credential(name) => {
             let folder = options.credentials.as_ref().ok_or_else(|| {
-                ProviderError::new(format!("the API token is the credential `{name}`, and there is no credentials folder"), Retry::Stalled)
-                    .hint("set CREDENTIALS_DIRECTORY, as systemd does for LoadCredential=")
+                ProviderError::new(
+                    format!("the API token is the credential `{name}`, and there is no credentials folder"),
+                    Retry::Stalled,
+                )
+                .hint("set CREDENTIALS_DIRECTORY, as systemd does for LoadCredential=")
             })?;
             let path = folder.join(name.as_str());
             let bytes = std::fs::read(&path).map_err(|error| {

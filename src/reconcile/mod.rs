@@ -29,8 +29,8 @@ use crate::record::{Condition, ConditionReason, EnvironmentRecord, GenerationSta
 pub use context::{Context, Event, with_source};
 pub use publish::publish;
 pub use resolve::{Resolved, load_rules};
-pub use verdict::judge;
 pub use rollback::{RollbackError, RolledBack, rollback};
+pub use verdict::judge;
 
 /// What a pass concluded, and when to look again.
 #[derive(Debug, Clone)]
@@ -129,7 +129,7 @@ async fn pass(context: &Context, record: &EnvironmentRecord, revision: &Revision
         Resolved::Unchanged => return unchanged(context, record, revision, now),
         Resolved::Changed { bundle, inputs } => (bundle, inputs),
     };
-    let prepared = prepare(context, record, resolved, revision).await?;
+    let prepared = prepare(context, record, *resolved, revision).await?;
     recover::record(context, &prepared.recovery)?;
     let mut next = record.clone();
     next.seen = Some(revision.clone());
@@ -144,7 +144,8 @@ async fn pass(context: &Context, record: &EnvironmentRecord, revision: &Revision
     if let Some(outcome) = step.drift_only(&prepared) {
         return outcome;
     }
-    let (approved, warnings) = verdict::judge(context, &step.record, &prepared, revision, rules, PolicyRunKind::Apply, now).await?;
+    let (approved, warnings) =
+        verdict::judge(context, &step.record, &prepared, revision, rules, PolicyRunKind::Apply, now).await?;
     step.carry_out(prepared, &approved, warnings).await
 }
 
@@ -152,7 +153,12 @@ async fn pass(context: &Context, record: &EnvironmentRecord, revision: &Revision
 ///
 /// # Errors
 /// [`Stop`] where there can be no plan now.
-pub async fn prepare(context: &Context, record: &EnvironmentRecord, bundle: Bundle, revision: &Revision) -> Result<Prepared, Stop> {
+pub async fn prepare(
+    context: &Context,
+    record: &EnvironmentRecord,
+    bundle: Bundle,
+    revision: &Revision,
+) -> Result<Prepared, Stop> {
     let environment = &record.environment;
     let store = |error: crate::store::StoreError| Stop::internal(&error);
     let inventory = context.store.inventory(environment).map_err(store)?;
@@ -310,15 +316,21 @@ impl Step<'_> {
     }
 
     fn ready_or_blocked(&self, plan: &Plan, message: &str) -> Condition {
-        verdict::blocked(plan)
-            .unwrap_or_else(|| Condition::Ready { reason: ConditionReason::Applied, message: format!("{} is applied: {message}", self.revision) })
+        verdict::blocked(plan).unwrap_or_else(|| Condition::Ready {
+            reason: ConditionReason::Applied,
+            message: format!("{} is applied: {message}", self.revision),
+        })
     }
 }
 
 /// Where an environment stands after an apply that was not complete.
 fn failed(report: &Report, message: String) -> Condition {
     let passes = |result: &ChangeResult| match result {
-        ChangeResult::Unknown(_) | ChangeResult::Conflict(_) | ChangeResult::NotBegun | ChangeResult::Skipped(_) | ChangeResult::Done => true,
+        ChangeResult::Unknown(_)
+        | ChangeResult::Conflict(_)
+        | ChangeResult::NotBegun
+        | ChangeResult::Skipped(_)
+        | ChangeResult::Done => true,
         ChangeResult::Refused(failure) => failure.retry != crate::model::Retry::Stalled,
     };
     if report.results.iter().all(|(_, result)| passes(result)) {

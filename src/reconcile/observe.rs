@@ -36,8 +36,9 @@ pub(super) fn connect(context: &Context, desired: &DesiredState, secrets: &Arc<O
             client: context.client.clone(),
             data: context.settings.data.clone(),
         };
-        let provider = provider::connect(target, options)
-            .map_err(|error| Stop::stalled(ConditionReason::Unreachable, format!("target `{name}`: {}", provider::chain(&error))))?;
+        let provider = provider::connect(target, options).map_err(|error| {
+            Stop::stalled(ConditionReason::Unreachable, format!("target `{name}`: {}", provider::chain(&error)))
+        })?;
         providers.insert(name.clone(), provider);
     }
     Ok(providers)

@@ -75,7 +75,14 @@ pub(super) fn recover(
         recovery.settled.push(Settled { operation: attempt.operation.clone(), state, error: None, inventory: owned });
     }
     let learnt = plan::records(
-        &plan::Input { desired, marks, observed, inventory: &inventory, acknowledged: &BTreeSet::new(), commit: &revision.commit },
+        &plan::Input {
+            desired,
+            marks,
+            observed,
+            inventory: &inventory,
+            acknowledged: &BTreeSet::new(),
+            commit: &revision.commit,
+        },
         revision,
     );
     let recorded = learnt.recorded.into_iter().map(|(key, owned)| (key, Some(owned)));

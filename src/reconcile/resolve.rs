@@ -18,7 +18,7 @@ pub enum Resolved {
     /// This is desired.
     Changed {
         /// With all its bytes.
-        bundle: Bundle,
+        bundle: Box<Bundle>,
         /// What was read.
         inputs: Option<Inputs>,
     },
@@ -68,14 +68,16 @@ pub(super) async fn resolve(
             return Ok(Resolved::Unchanged);
         }
         // The live world is to be looked at: the bundle that runs says what for, and nothing is parsed.
-        let bundle = record.bundle.map(|digest| context.store.bundle(&digest)).transpose().map_err(|e| Stop::internal(&e))?.flatten();
+        let bundle =
+            record.bundle.map(|digest| context.store.bundle(&digest)).transpose().map_err(|e| Stop::internal(&e))?.flatten();
         if let Some(bundle) = bundle {
-            return Ok(Resolved::Changed { bundle, inputs: record.inputs.clone() });
+            return Ok(Resolved::Changed { bundle: Box::new(bundle), inputs: record.inputs.clone() });
         }
     }
     let resolution = parse(context, record, revision).await?;
-    let bundle = resolution.bundle.ok_or_else(|| Stop::stalled(ConditionReason::InvalidDefinition, "the definitions have faults"))?;
-    Ok(Resolved::Changed { bundle, inputs: Some(resolution.inputs) })
+    let bundle =
+        resolution.bundle.ok_or_else(|| Stop::stalled(ConditionReason::InvalidDefinition, "the definitions have faults"))?;
+    Ok(Resolved::Changed { bundle: Box::new(bundle), inputs: Some(resolution.inputs) })
 }
 
 async fn unchanged(context: &Context, record: &EnvironmentRecord, revision: &Revision, inputs: Inputs) -> Result<bool, Stop> {

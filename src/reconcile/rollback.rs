@@ -46,7 +46,9 @@ impl RollbackError {
     /// What the reader can do now.
     pub fn hint(&self) -> Option<String> {
         match self {
-            Self::NoSuchRevision { environment, .. } => Some(format!("`trunkline history {environment}` lists the recorded revisions")),
+            Self::NoSuchRevision { environment, .. } => {
+                Some(format!("`trunkline history {environment}` lists the recorded revisions"))
+            }
             Self::Ambiguous(_) => Some("give more digits; `trunkline history` lists the recorded revisions".to_owned()),
             Self::NoRecord(_) | Self::Current { .. } | Self::Stopped(_) | Self::Store(_) => None,
         }
@@ -74,7 +76,12 @@ pub struct RolledBack {
 ///
 /// # Errors
 /// [`RollbackError`]; then nothing was changed, but for [`RollbackError::Stopped`] where a part may have been.
-pub async fn rollback(context: &Context, environment: &EnvironmentId, to: Option<&str>, owner: &str) -> Result<RolledBack, RollbackError> {
+pub async fn rollback(
+    context: &Context,
+    environment: &EnvironmentId,
+    to: Option<&str>,
+    owner: &str,
+) -> Result<RolledBack, RollbackError> {
     let record = context.store.environment(environment)?.ok_or_else(|| RollbackError::NoRecord(environment.clone()))?;
     let generations = context.store.generations(environment, usize::MAX)?;
     let current = generations.iter().find(|g| Some(g.bundle) == record.bundle).or(generations.first()).cloned();
@@ -88,7 +95,14 @@ pub async fn rollback(context: &Context, environment: &EnvironmentId, to: Option
     let prepared = prepare(context, &record, good.clone(), &target.revision).await.map_err(stopped)?;
     let rules = load_rules(context).map_err(RollbackError::Stopped)?;
     let now = Utc::now();
-    let step = Step { context, record: record.clone(), inputs: None::<Inputs>, revision: &target.revision, kind: RunKind::Rollback, now };
+    let step = Step {
+        context,
+        record: record.clone(),
+        inputs: None::<Inputs>,
+        revision: &target.revision,
+        kind: RunKind::Rollback,
+        now,
+    };
     let outcome = if prepared.plan.is_empty() {
         step.nothing_to_do(prepared).map_err(stopped)?
     } else {
@@ -103,7 +117,12 @@ pub async fn rollback(context: &Context, environment: &EnvironmentId, to: Option
     Ok(RolledBack { from: current, to: target, outcome, quarantined, proposal, also_touched })
 }
 
-fn choose(environment: &EnvironmentId, generations: &[Generation], current: &Generation, to: Option<&str>) -> Result<Generation, RollbackError> {
+fn choose(
+    environment: &EnvironmentId,
+    generations: &[Generation],
+    current: &Generation,
+    to: Option<&str>,
+) -> Result<Generation, RollbackError> {
     let applied = generations.iter().filter(|g| g.state == GenerationState::Applied);
     let Some(to) = to else {
         let mut before = applied.filter(|g| g.number < current.number && g.bundle != current.bundle);
@@ -177,8 +196,11 @@ async fn propose(
         };
         let read_by = |inputs: &Option<Inputs>, path: &String| inputs.as_ref().is_none_or(|i| reads(i, path));
         let paths: Vec<String> = changed.into_iter().filter(|path| read_by(&inputs, path)).collect();
-        let touched: Vec<EnvironmentId> =
-            others.into_iter().filter(|r| r.inputs.as_ref().is_some_and(|i| paths.iter().any(|p| reads(i, p)))).map(|r| r.environment).collect();
+        let touched: Vec<EnvironmentId> = others
+            .into_iter()
+            .filter(|r| r.inputs.as_ref().is_some_and(|i| paths.iter().any(|p| reads(i, p))))
+            .map(|r| r.environment)
+            .collect();
         if paths.is_empty() {
             return (Err(format!("no file that {mine} reads differs between {good} and {bad}")), touched);
         }
@@ -200,7 +222,9 @@ fn reads(inputs: &Inputs, path: &str) -> bool {
 }
 
 fn message(environment: &EnvironmentId, bad: &str, good: &str, paths: &[String], touched: &[EnvironmentId]) -> String {
-    let mut message = format!("Revert {environment} to {good}\n\n{environment} was rolled back from {bad}. This makes what is merged what runs.\n\nFiles:\n");
+    let mut message = format!(
+        "Revert {environment} to {good}\n\n{environment} was rolled back from {bad}. This makes what is merged what runs.\n\nFiles:\n"
+    );
     for path in paths {
         message.push_str(&format!("  {path}\n"));
     }

@@ -25,15 +25,14 @@ pub(super) async fn plan(
     inventory: &Inventory,
     revision: &Revision,
 ) -> Result<Plan, Stop> {
-    let make = |acknowledged: &BTreeSet<Address>| {
-        plan::plan(&plan::Input { desired, marks, observed, inventory, acknowledged, commit: &revision.commit })
-    };
+    let commit = if revision.is_worktree() { "worktree" } else { &revision.commit };
+    let make =
+        |acknowledged: &BTreeSet<Address>| plan::plan(&plan::Input { desired, marks, observed, inventory, acknowledged, commit });
     let made = make(&BTreeSet::new());
     if made.orphaned.is_empty() {
         return Ok(made);
     }
-    let acknowledged: BTreeSet<Address> =
-        policy::acknowledged_deletes(&acknowledgements(context, record, revision).await?);
+    let acknowledged: BTreeSet<Address> = policy::acknowledged_deletes(&acknowledgements(context, record, revision).await?);
     Ok(if acknowledged.is_empty() { made } else { make(&acknowledged) })
 }
 
@@ -124,12 +123,19 @@ pub async fn judge(
         Ok(approved) => {
             let mut warnings = lines(verdict.warnings);
             if verdict.bootstrap {
-                warnings.push("bootstrap: this first revision is judged by its own rules; from the next on, by those recorded with it".to_owned());
+                warnings.push(
+                    "bootstrap: this first revision is judged by its own rules; from the next on, by those recorded with it"
+                        .to_owned(),
+                );
             }
             Ok((approved, warnings))
         }
-        Err(Refusal::Denied(messages)) => Err(Stop::stalled(ConditionReason::Denied, format!("denied: {}", lines(messages).join("; ")))),
-        Err(Refusal::Held(messages)) => Err(Stop::stalled(ConditionReason::Held, format!("held: {}", lines(messages).join("; ")))),
+        Err(Refusal::Denied(messages)) => {
+            Err(Stop::stalled(ConditionReason::Denied, format!("denied: {}", lines(messages).join("; "))))
+        }
+        Err(Refusal::Held(messages)) => {
+            Err(Stop::stalled(ConditionReason::Held, format!("held: {}", lines(messages).join("; "))))
+        }
     }
 }
 
@@ -163,9 +169,10 @@ pub(super) fn blocked(plan: &Plan) -> Option<Condition> {
         BlockReason::NotOurs(message) => {
             Condition::Stalled { reason: ConditionReason::NotOurs, message: format!("{}: {message}{more}", first.key) }
         }
-        BlockReason::Dependency(key) => {
-            Condition::Stalled { reason: ConditionReason::NotOurs, message: format!("{} needs {key}, which is blocked{more}", first.key) }
-        }
+        BlockReason::Dependency(key) => Condition::Stalled {
+            reason: ConditionReason::NotOurs,
+            message: format!("{} needs {key}, which is blocked{more}", first.key),
+        },
     })
 }
 

@@ -146,9 +146,10 @@ fn parse(path: &str, text: &str, default_data: PathBuf, overrides: Overrides) ->
         .map_err(|error| SettingsError::Faults(vec![Diagnostic::error(path, error.span(), error.message())]))?;
     let SettingsToml { data, repository, secrets, policy } = written;
     let poll = match &repository.poll {
-        Some(poll) => Some(parse_interval(poll.get_ref()).map_err(|error| {
-            SettingsError::Faults(vec![Diagnostic::error(path, Some(poll.span()), error.to_string())])
-        })?),
+        Some(poll) => Some(
+            parse_interval(poll.get_ref())
+                .map_err(|error| SettingsError::Faults(vec![Diagnostic::error(path, Some(poll.span()), error.to_string())]))?,
+        ),
         None => None,
     };
     Ok(Settings {

@@ -9,7 +9,10 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 
 use crate::model::{EnvironmentId, Revision};
-use crate::record::{Condition, ConditionReason, EnvironmentRecord, Generation, GenerationState, Operation, Quarantine, RunKind, SourceRecord, Tally};
+use crate::record::{
+    Condition, ConditionReason, EnvironmentRecord, Generation, GenerationState, Operation, Quarantine, RunKind, SourceRecord,
+    Tally,
+};
 
 /// The records of one environment.
 #[derive(Debug)]
@@ -157,13 +160,15 @@ mod tests {
         let now = DateTime::UNIX_EPOCH;
         let ready = Condition::Ready { reason: ConditionReason::Applied, message: "x".into() };
         let record = EnvironmentRecord::new("production".parse().unwrap(), now).conclude(ready, now);
-        let source = SourceRecord { remote: "r".into(), head: None, at: now, fault: Some("unreachable".into()), fault_since: Some(now) };
-        let records = Records { environment: &record, source: Some(&source), newest: None, owned: 0, unresolved: &[], quarantine: None };
+        let source =
+            SourceRecord { remote: "r".into(), head: None, at: now, fault: Some("unreachable".into()), fault_since: Some(now) };
+        let records =
+            Records { environment: &record, source: Some(&source), newest: None, owned: 0, unresolved: &[], quarantine: None };
         let status = fold(&records);
         assert_eq!((status.condition, status.reason), ("Stalled", "source"));
 
         let denied = Condition::Stalled { reason: ConditionReason::Denied, message: "no".into() };
-        let record = record.conclude(denied, now);
+        let record = record.clone().conclude(denied, now);
         assert_eq!(fold(&Records { environment: &record, ..records }).reason, "denied");
     }
 }

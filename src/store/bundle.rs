@@ -45,8 +45,9 @@ impl Store {
     /// [`StoreError`]
     pub fn bundle(&self, digest: &Digest) -> Result<Option<Bundle>, StoreError> {
         let connection = self.connection();
-        let text: Option<String> =
-            connection.query_row("SELECT desired FROM bundle WHERE digest = ?1", [digest.to_string()], |row| row.get(0)).optional()?;
+        let text: Option<String> = connection
+            .query_row("SELECT desired FROM bundle WHERE digest = ?1", [digest.to_string()], |row| row.get(0))
+            .optional()?;
         let Some(text) = text else { return Ok(None) };
         let desired: DesiredState = from_row("bundle", &text)?;
         let mut contents = Contents::new();

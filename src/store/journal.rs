@@ -6,7 +6,9 @@ use rusqlite::{Connection, OptionalExtension, Transaction, params};
 use super::{Store, StoreError, from_row, to_row};
 use crate::model::{Digest, EnvironmentId, InstanceKey, Revision};
 use crate::plan::{Owned, Plan};
-use crate::record::{EnvironmentRecord, Generation, GenerationState, Operation, OperationState, Quarantine, RunKind, SourceRecord, Tally};
+use crate::record::{
+    EnvironmentRecord, Generation, GenerationState, Operation, OperationState, Quarantine, RunKind, SourceRecord, Tally,
+};
 
 /// An operation whose outcome is now known, with what follows for the inventory.
 #[derive(Debug, Clone)]
@@ -58,7 +60,9 @@ impl Store {
         let transaction = connection.transaction()?;
         let id = plan.environment.to_string();
         let previous: Option<String> = transaction
-            .query_row("SELECT record FROM generation WHERE environment = ?1 ORDER BY number DESC LIMIT 1", [&id], |row| row.get(0))
+            .query_row("SELECT record FROM generation WHERE environment = ?1 ORDER BY number DESC LIMIT 1", [&id], |row| {
+                row.get(0)
+            })
             .optional()?;
         let previous: Option<Generation> = previous.map(|text| from_row("generation", &text)).transpose()?;
         let generation = Generation {
@@ -92,7 +96,12 @@ impl Store {
         let transaction = connection.transaction()?;
         transaction.execute(
             "UPDATE generation SET state = ?3, record = ?4 WHERE environment = ?1 AND number = ?2",
-            params![generation.environment.to_string(), generation.number, generation.state.as_str(), to_row("generation", generation)?],
+            params![
+                generation.environment.to_string(),
+                generation.number,
+                generation.state.as_str(),
+                to_row("generation", generation)?
+            ],
         )?;
         put_environment(&transaction, record)?;
         transaction.commit()?;
@@ -124,7 +133,8 @@ impl Store {
         let mut connection = self.connection();
         let transaction = connection.transaction()?;
         for outcome in outcomes {
-            let text: String = transaction.query_row("SELECT record FROM operation WHERE id = ?1", [&outcome.operation], |row| row.get(0))?;
+            let text: String =
+                transaction.query_row("SELECT record FROM operation WHERE id = ?1", [&outcome.operation], |row| row.get(0))?;
             let mut operation: Operation = from_row("operation", &text)?;
             operation.state = outcome.state;
             operation.error.clone_from(&outcome.error);

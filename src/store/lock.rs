@@ -55,7 +55,8 @@ impl Lock {
         let error = |source| LockError::File { path: data.to_owned(), source };
         fs::DirBuilder::new().recursive(true).mode(0o700).create(data).map_err(error)?;
         let path = data.join("lock");
-        let mut file = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path).map_err(error)?;
+        let mut file =
+            OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path).map_err(error)?;
         if flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
             let mut pid = String::new();
             let pid = file.read_to_string(&mut pid).ok().map(|_| pid.trim().to_owned()).filter(|p| !p.is_empty());

@@ -70,7 +70,9 @@ impl StoreError {
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::Lock(error) => error.hint(),
-            Self::Missing(_) => Some("run `trunkline run` or `trunkline apply` once, or name the daemon's data folder with `--data`".into()),
+            Self::Missing(_) => {
+                Some("run `trunkline run` or `trunkline apply` once, or name the daemon's data folder with `--data`".into())
+            }
             Self::Newer { .. } => Some("use the newer trunkline that wrote it".into()),
             Self::Folder { .. } => Some("name another folder with `--data`, or make this one writable".into()),
             Self::Sqlite(_) | Self::Row { .. } => None,

@@ -43,7 +43,8 @@ impl Store {
     pub fn inventory(&self, environment: &EnvironmentId) -> Result<Inventory, StoreError> {
         let connection = self.connection();
         let mut statement = connection.prepare_cached("SELECT key, record FROM inventory WHERE environment = ?1")?;
-        let rows = statement.query_map([environment.to_string()], |row| Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?)))?;
+        let rows =
+            statement.query_map([environment.to_string()], |row| Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?)))?;
         let mut inventory = Inventory::new();
         for row in rows {
             let (key, record) = row?;
@@ -86,7 +87,11 @@ impl Store {
     pub fn plan(&self, environment: &EnvironmentId, number: u64) -> Result<Option<Plan>, StoreError> {
         let text: Option<String> = self
             .connection()
-            .query_row("SELECT plan FROM generation WHERE environment = ?1 AND number = ?2", params![environment.to_string(), number], |row| row.get(0))
+            .query_row(
+                "SELECT plan FROM generation WHERE environment = ?1 AND number = ?2",
+                params![environment.to_string(), number],
+                |row| row.get(0),
+            )
             .optional()?;
         text.map(|text| from_row("plan", &text)).transpose()
     }

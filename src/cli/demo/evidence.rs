@@ -16,11 +16,20 @@ pub(super) async fn answer(client: &reqwest::Client, http: SocketAddr, host: &st
     let response = request.send().await.map_err(|error| Failure::of(&error))?;
     let status = response.status();
     let text = response.text().await.map_err(|error| Failure::of(&error))?;
-    if status.is_success() { Ok(text.trim().to_owned()) } else { Err(Failure::new(format!("{host} answered {status}: {}", text.trim()))) }
+    if status.is_success() {
+        Ok(text.trim().to_owned())
+    } else {
+        Err(Failure::new(format!("{host} answered {status}: {}", text.trim())))
+    }
 }
 
 /// Asks the Worker until its answer holds `wanted`; the answer, and how long it took.
-pub(super) async fn answer_with(client: &reqwest::Client, http: SocketAddr, host: &str, wanted: &str) -> Result<(String, Duration), Failure> {
+pub(super) async fn answer_with(
+    client: &reqwest::Client,
+    http: SocketAddr,
+    host: &str,
+    wanted: &str,
+) -> Result<(String, Duration), Failure> {
     let begun = Instant::now();
     loop {
         let last = match answer(client, http, host).await {
@@ -35,20 +44,27 @@ pub(super) async fn answer_with(client: &reqwest::Client, http: SocketAddr, host
     }
 }
 
-/// Waits until every environment is ready at `commit`; a line for each.
+/// Waits until every environment is ready at `commit`, and Git has the record of it; a line for each.
 pub(super) async fn ready_at(settings: &Settings, commit: &str, environments: usize) -> Result<Vec<String>, Failure> {
     let begun = Instant::now();
     loop {
         if let Ok(store) = workspace::reader(settings) {
             let statuses = status::collect(&store, &[])?;
-            let at = |s: &crate::status::EnvironmentStatus| s.is_ready() && s.applied.as_ref().is_some_and(|r| r.commit == commit);
+            let at = |s: &crate::status::EnvironmentStatus| {
+                s.is_ready() && s.published && s.applied.as_ref().is_some_and(|r| r.commit == commit)
+            };
             if statuses.len() == environments && statuses.iter().all(at) {
                 return Ok(statuses.iter().map(|s| format!("{}: {}", s.environment, s.message)).collect());
             }
             if begun.elapsed() > PATIENCE {
-                let lines: Vec<String> =
-                    statuses.iter().map(|s| format!("{} is {} ({}): {}", s.environment, s.condition, s.reason, s.message)).collect();
-                return Err(Failure::new(format!("not every environment is ready at {commit:.7} after {PATIENCE:?}: {}", lines.join("; "))));
+                let lines: Vec<String> = statuses
+                    .iter()
+                    .map(|s| format!("{} is {} ({}): {}", s.environment, s.condition, s.reason, s.message))
+                    .collect();
+                return Err(Failure::new(format!(
+                    "not every environment is ready at {commit:.7} after {PATIENCE:?}: {}",
+                    lines.join("; ")
+                )));
             }
         }
         tokio::time::sleep(Duration::from_millis(20)).await;

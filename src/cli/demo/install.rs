@@ -30,14 +30,18 @@ pub(super) fn workerd(no_install: bool) -> Option<PathBuf> {
         Ok(()) => cached(&cache),
         Err(reason) => {
             note(&format!("workerd: {reason}"));
-            note("workerd: install Node.js with npm, or name a workerd binary in TRUNKLINE_WORKERD; the story goes on without it");
+            note(
+                "workerd: install Node.js with npm, or name a workerd binary in TRUNKLINE_WORKERD; the story goes on without it",
+            );
             None
         }
     }
 }
 
 fn cache() -> Option<PathBuf> {
-    let base = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from).or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".cache")));
+    let base = std::env::var_os("XDG_CACHE_HOME")
+        .map(PathBuf::from)
+        .or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".cache")));
     Some(base?.join("trunkline"))
 }
 

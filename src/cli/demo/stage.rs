@@ -232,14 +232,16 @@ fn seal(places: &Places, edge_token: &Secret, recipient: &Recipient) -> Result<(
     let tokens = token_names(&places.clone)?;
     for file in toml_files(&places.clone)? {
         let document = parse(&file)?;
-        let (Some(environment), Some(secrets)) = (environment_of(&places.clone, &file), document.get("secret").and_then(|s| s.as_table())) else {
+        let (Some(environment), Some(secrets)) =
+            (environment_of(&places.clone, &file), document.get("secret").and_then(|s| s.as_table()))
+        else {
             continue;
         };
         for (name, _) in secrets {
             let value = if tokens.iter().any(|token| token == name) { edge_token.clone() } else { random() };
             let name = name.parse().map_err(|error: crate::model::NameError| Failure::of(&error))?;
             let scope = SecretScope { environment: environment.clone(), name };
-            store(&places.clone, &scope, &std::slice::from_ref(recipient), &value)?;
+            store(&places.clone, &scope, std::slice::from_ref(recipient), &value)?;
         }
     }
     Ok(())

@@ -56,7 +56,8 @@ impl Teller<'_> {
         }
         self.live(OLD).await?;
         let path = self.stage.places.host.join("etc/ads-engine/config.toml");
-        let text = std::fs::read_to_string(&path).map_err(|error| Failure::new(format!("{} is not there: {error}", path.display())))?;
+        let text =
+            std::fs::read_to_string(&path).map_err(|error| Failure::new(format!("{} is not there: {error}", path.display())))?;
         let rendered = text.lines().find(|line| line.starts_with("environment")).unwrap_or_default();
         if rendered != "environment = \"production\"" {
             return Err(Failure::new(format!("{} does not hold what its template says: {rendered:?}", path.display())));
@@ -85,7 +86,8 @@ impl Teller<'_> {
         }
         std::fs::write(&path, text.replace(OLD, NEW))?;
         show(&indent(&self.git(&["diff", "--unified=0", "--", FILE])?))?;
-        let (status, text) = self.trunkline(&["plan", "production", "--worktree", &self.stage.places.clone.display().to_string()])?;
+        let (status, text) =
+            self.trunkline(&["plan", "production", "--worktree", &self.stage.places.clone.display().to_string()])?;
         show(&indent(&text))?;
         if status != 2 || !text.contains(NEW) {
             return Err(Failure::new(format!("the plan's exit status is {status}, and 2 stands for changes")));
@@ -127,7 +129,9 @@ impl Teller<'_> {
         show(&indent(&text))?;
         let generations = text.lines().filter(|line| line.contains("apply")).count();
         if status != 0 || generations != 6 || log.matches("\"generation\"").count() != 6 {
-            return Err(Failure::new(format!("two environments with three generations each were expected, and {generations} are recorded")));
+            return Err(Failure::new(format!(
+                "two environments with three generations each were expected, and {generations} are recorded"
+            )));
         }
         Ok(())
     }
@@ -145,7 +149,11 @@ impl Teller<'_> {
         let text = String::from_utf8_lossy(&output.stdout).into_owned();
         let status = output.status.code().unwrap_or(-1);
         if status == 1 {
-            return Err(Failure::new(format!("trunkline {} failed: {}", arguments.join(" "), String::from_utf8_lossy(&output.stderr).trim())));
+            return Err(Failure::new(format!(
+                "trunkline {} failed: {}",
+                arguments.join(" "),
+                String::from_utf8_lossy(&output.stderr).trim()
+            )));
         }
         Ok((status, text))
     }
