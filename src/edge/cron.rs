@@ -70,11 +70,11 @@ fn due(state: &State, minute: DateTime<Utc>) -> Vec<(String, String)> {
 /// Calls one handler and waits for its end.
 pub(super) async fn fire(supervisor: &Supervisor, service: &str, cron: &str, time: DateTime<Utc>) -> Result<(), String> {
     let (_, entry) = supervisor.enter();
-    let Entry { generation, token: _token } = entry.ok_or("nothing runs")?;
+    let entry: Entry = entry.ok_or("nothing runs")?;
     let body = json!({ "binding": service, "cron": cron, "scheduledTime": time.timestamp_millis() }).to_string();
     let body = Full::new(Bytes::from(body)).map_err(|never| match never {}).boxed_unsync();
     let request = Request::post("/").header("host", "cron").body(body).map_err(|error| error.to_string())?;
-    let sent = tokio::time::timeout(HANDLER_LIMIT, generation.cron().send(request)).await.map_err(|_| "it ran too long")?;
+    let sent = tokio::time::timeout(HANDLER_LIMIT, entry.generation.cron().send(request)).await.map_err(|_| "it ran too long")?;
     let (response, _lease) = sent.map_err(|error| match error {
         SendError::Unreachable(_, error) => error.to_string(),
         SendError::Broken(error) => error.to_string(),

@@ -24,6 +24,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
@@ -44,7 +45,7 @@ pub use runtime::{Runtime, find_workerd};
 
 use disk::Disk;
 use plane::Plane;
-use runtime::Supervisor;
+use runtime::{Settings, Supervisor};
 use seal::Seal;
 
 /// How to get the runtime.
@@ -65,14 +66,21 @@ pub struct Options {
     pub workerd: Option<PathBuf>,
     /// The file of the key that secrets are sealed under; `key` in the data folder if not given. Made if missing.
     pub key: Option<PathBuf>,
-    /// Opens the test-only calls under `/__edge/`: injected faults and crons at a given time.
+    /// For how long what a Worker gave to `waitUntil` may go on after its last response, when its process is replaced or
+    /// the edge stops. At most eight replaced processes linger.
+    pub linger: Duration,
+    /// Whether Workers may `fetch` private and loopback addresses, such as an origin on the same host or network. Without
+    /// it they reach public addresses only.
+    pub private_network: bool,
+    /// Opens the test-only calls `/__faults` and `/__cron`: injected faults, and crons at a given time.
     pub faults: bool,
 }
 
 impl Options {
     /// Options with nothing but what has no default.
     pub fn new(listen: SocketAddr, http: SocketAddr, data: PathBuf, token: Secret) -> Self {
-        Self { listen, http, data, token, workerd: None, key: None, faults: false }
+        let linger = Duration::from_secs(30);
+        Self { listen, http, data, token, workerd: None, key: None, linger, private_network: false, faults: false }
     }
 }
 
@@ -166,6 +174,7 @@ pub struct Edge {
     supervisor: Arc<Supervisor>,
     stop: CancellationToken,
     tasks: Vec<JoinHandle<()>>,
+    stopped: bool,
 }
 
 /// The token in a file, without the white space around it.
@@ -194,7 +203,8 @@ pub async fn start(options: Options) -> Result<Edge, EdgeError> {
     let state = disk.load()?;
     disk.sweep_blobs(&state)?;
     let workerd = find_workerd(options.workerd.as_deref());
-    let supervisor = Supervisor::new(workerd, &disk, Arc::clone(&seal))?;
+    let settings = Settings { linger: options.linger, private_network: options.private_network };
+    let supervisor = Supervisor::new(workerd, &disk, Arc::clone(&seal), settings)?;
     if let Runtime::Missing { hint } = supervisor.runtime() {
         tracing::warn!(hint, "workerd is not installed: Workers are stored and do not run.");
     }
@@ -208,7 +218,7 @@ pub async fn start(options: Options) -> Result<Edge, EdgeError> {
         tokio::spawn(cron::run(Arc::clone(&supervisor), stop.clone())),
         tokio::spawn(api::serve(api, plane, options.token, options.faults, stop.clone())),
     ];
-    Ok(Edge { api_addr, http_addr, supervisor, stop, tasks })
+    Ok(Edge { api_addr, http_addr, supervisor, stop, tasks, stopped: false })
 }
 
 async fn listen(address: SocketAddr) -> Result<(TcpListener, SocketAddr), EdgeError> {
@@ -239,18 +249,23 @@ impl Edge {
         self.supervisor.pids()
     }
 
-    /// Takes no more requests, lets those in hand finish within half a minute, and ends everything.
+    /// Takes no more requests, lets those in hand finish within half a minute, lingers for what was given to `waitUntil`,
+    /// and ends everything.
     pub async fn stop(mut self) {
         self.stop.cancel();
         for task in self.tasks.drain(..) {
             let _ = task.await;
         }
         self.supervisor.shut_down().await;
+        self.stopped = true;
     }
 }
 
 impl Drop for Edge {
     fn drop(&mut self) {
         self.stop.cancel();
+        if !self.stopped {
+            self.supervisor.abort();
+        }
     }
 }

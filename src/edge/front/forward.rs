@@ -27,8 +27,8 @@ const HOLD: Duration = Duration::from_secs(10);
 /// How often it looks.
 const LOOK: Duration = Duration::from_millis(25);
 
-/// Headers that belong to one connection (RFC 9110, 7.6.1).
-const HOP_BY_HOP: [&str; 8] = [
+/// Headers that belong to one connection (RFC 9110, 7.6.1), and `expect`, which the front answers itself.
+const HOP_BY_HOP: [&str; 9] = [
     "connection",
     "keep-alive",
     "proxy-connection",
@@ -37,6 +37,7 @@ const HOP_BY_HOP: [&str; 8] = [
     "te",
     "trailer",
     "transfer-encoding",
+    "expect",
 ];
 
 /// Answers a request.

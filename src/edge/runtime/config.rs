@@ -46,7 +46,7 @@ const ABSENT: &str = r#"export default {
 "#;
 
 /// The configuration of every serving version; `None` where nothing serves.
-pub(in crate::edge) fn render(state: &State, seal: &Seal) -> Result<Option<Config>, EdgeError> {
+pub(in crate::edge) fn render(state: &State, seal: &Seal, private_network: bool) -> Result<Option<Config>, EdgeError> {
     let mut services = String::new();
     let mut sockets = String::new();
     let mut helpers = String::new();
@@ -77,6 +77,10 @@ pub(in crate::edge) fn render(state: &State, seal: &Seal) -> Result<Option<Confi
     if index == 0 {
         return Ok(None);
     }
+    // What a Worker's `fetch` reaches. Public addresses only is the runtime's own default.
+    let networks = if private_network { "\"public\", \"private\", \"local\"" } else { "\"public\"" };
+    let _ =
+        writeln!(services, "    (name = \"internet\", network = (allow = [{networks}], tlsOptions = (trustBrowserCas = true))),");
     // Only those in use: a new namespace is no reason to start anything.
     for id in used {
         let _ = writeln!(

@@ -8,7 +8,7 @@
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
 use tokio::sync::Mutex;
@@ -37,6 +37,7 @@ pub(in crate::edge) struct Generation {
     process: Mutex<Option<Process>>,
     pid: Option<u32>,
     retired: CancellationToken,
+    last_request: std::sync::Mutex<Option<Instant>>,
 }
 
 impl Generation {
@@ -79,6 +80,7 @@ impl Generation {
             pid: process.pid(),
             process: Mutex::new(Some(process)),
             retired: CancellationToken::new(),
+            last_request: std::sync::Mutex::new(None),
         }))
     }
 
@@ -112,16 +114,39 @@ impl Generation {
         }
     }
 
-    /// Lets the requests in it finish, up to `limit`, then ends the process, again with that limit.
-    pub(in crate::edge) async fn retire(&self, limit: Duration) {
+    /// Notes that a request in it has ended.
+    pub(in crate::edge) fn touch(&self) {
+        *self.last_request.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+    }
+
+    /// Lets the requests in it finish, up to `limit`, then what Workers gave to `waitUntil`: the runtime does not say
+    /// whether there is any, so that it is `linger` from the last request's end, unless `hurry` is cancelled. Then ends
+    /// the process, again with that limit.
+    pub(in crate::edge) async fn retire(&self, limit: Duration, linger: Duration, hurry: CancellationToken) {
         self.retired.cancel();
         self.requests.close();
         // Requests beyond the limit are cut, as the process is.
         let _ = tokio::time::timeout(limit, self.requests.wait()).await;
+        let last = *self.last_request.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(left) = last.and_then(|last| linger.checked_sub(last.elapsed())) {
+            let mut process = self.process.lock().await;
+            tokio::select! {
+                () = tokio::time::sleep(left) => {}
+                () = hurry.cancelled() => {}
+                // A process that has ended has nothing left to do.
+                () = ended(process.as_mut()) => {}
+            }
+        }
         let process = self.process.lock().await.take();
         if let Some(process) = process {
             process.stop(limit).await;
         }
         let _ = fs::remove_dir_all(&self.folder);
+    }
+}
+
+async fn ended(process: Option<&mut Process>) {
+    if let Some(process) = process {
+        let _ = process.ended().await;
     }
 }

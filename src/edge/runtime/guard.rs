@@ -10,7 +10,7 @@ use std::fs::{self, OpenOptions};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::Mutex;
+use std::sync::{Mutex, PoisonError};
 use std::thread::sleep;
 use std::time::Duration;
 
@@ -34,7 +34,7 @@ impl Guard {
 
     /// The group to start a process in. A leader that someone ended is replaced.
     pub(in crate::edge) fn group(&self) -> Result<i32, EdgeError> {
-        let mut leader = self.leader.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut leader = self.leader.lock().unwrap_or_else(PoisonError::into_inner);
         if !matches!(leader.try_wait(), Ok(None)) {
             *leader = lead()?;
         }
@@ -53,12 +53,19 @@ impl Guard {
     }
 }
 
-impl Drop for Guard {
-    fn drop(&mut self) {
-        let leader = self.leader.get_mut().unwrap_or_else(std::sync::PoisonError::into_inner);
+impl Guard {
+    /// Ends the group.
+    pub(in crate::edge) fn end(&self) {
+        let mut leader = self.leader.lock().unwrap_or_else(PoisonError::into_inner);
         // The pipe's end is the leader's sign to end the group; it ends itself with it.
         drop(leader.stdin.take());
         let _ = leader.wait();
+    }
+}
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        self.end();
     }
 }
 

@@ -6,6 +6,7 @@
 //!
 //! **Invariant:** a request that has entered a generation finishes in it; nothing ends a generation that is current.
 
+use std::collections::VecDeque;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Duration, Instant};
@@ -38,6 +39,8 @@ use store::Store;
 const DRAIN: Duration = Duration::from_secs(30);
 /// For how long a validated configuration is kept running for the deployment that is likely to follow.
 const CANDIDATE: Duration = Duration::from_secs(20);
+/// How many replaced processes may linger for work that outlives its response.
+const LINGERING: usize = 8;
 /// A process that ran for this long starts a new series of attempts when it ends.
 const HEALTHY: Duration = Duration::from_secs(60);
 
@@ -80,8 +83,20 @@ pub(super) struct Supervisor {
     engine: Option<Engine>,
     seal: Arc<Seal>,
     missing: String,
+    settings: Settings,
+    /// The oldest first.
+    lingering: Mutex<VecDeque<CancellationToken>>,
     tasks: TaskTracker,
     stop: CancellationToken,
+}
+
+/// What an operator chooses of the runtime.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Settings {
+    /// For how long what was given to `waitUntil` may go on.
+    pub(super) linger: Duration,
+    /// Whether Workers may call private and loopback addresses.
+    pub(super) private_network: bool,
 }
 
 struct Engine {
@@ -106,12 +121,23 @@ pub(super) enum Prepared {
 pub(super) struct Entry {
     pub(super) generation: Arc<Generation>,
     /// While it is held, the generation is not ended.
-    pub(super) token: TaskTrackerToken,
+    _token: TaskTrackerToken,
+}
+
+impl Drop for Entry {
+    fn drop(&mut self) {
+        self.generation.touch();
+    }
 }
 
 impl Supervisor {
     /// A supervisor with nothing running. `workerd` is the program, or why there is none.
-    pub(super) fn new(workerd: Result<PathBuf, EdgeError>, disk: &Disk, seal: Arc<Seal>) -> Result<Arc<Self>, EdgeError> {
+    pub(super) fn new(
+        workerd: Result<PathBuf, EdgeError>,
+        disk: &Disk,
+        seal: Arc<Seal>,
+        settings: Settings,
+    ) -> Result<Arc<Self>, EdgeError> {
         let data = disk.root().to_owned();
         let run = data.join("run");
         let (engine, missing) = match workerd {
@@ -132,6 +158,8 @@ impl Supervisor {
             engine,
             seal,
             missing,
+            settings,
+            lingering: Mutex::new(VecDeque::new()),
             tasks: TaskTracker::new(),
             stop: CancellationToken::new(),
         }))
@@ -163,7 +191,7 @@ impl Supervisor {
     pub(super) fn enter(&self) -> (Arc<Table>, Option<Entry>) {
         let live = self.live.read().unwrap_or_else(PoisonError::into_inner);
         // The token is taken under the lock: a switch that follows finds it counted.
-        let entry = live.generation.as_ref().map(|g| Entry { generation: Arc::clone(g), token: g.requests.token() });
+        let entry = live.generation.as_ref().map(|g| Entry { generation: Arc::clone(g), _token: g.requests.token() });
         (Arc::clone(&live.table), entry)
     }
 
@@ -179,7 +207,7 @@ impl Supervisor {
         if !state.account.namespaces.is_empty() {
             engine.store.ensure_started().await.map_err(PrepareError::Failed)?;
         }
-        let config = config::render(state, &self.seal).map_err(PrepareError::Failed)?;
+        let config = config::render(state, &self.seal, self.settings.private_network).map_err(PrepareError::Failed)?;
         let current = self.live().generation.clone();
         let Some(config) = config else {
             return Ok(if current.is_none() { Prepared::Keep } else { Prepared::Switch(None) });
@@ -222,7 +250,7 @@ impl Supervisor {
             let Some(engine) = &this.engine else { return };
             let unused = engine.candidate().take_if(|candidate| Arc::ptr_eq(candidate, &generation));
             if let Some(unused) = unused {
-                unused.retire(DRAIN).await;
+                this.retire(unused);
             }
         });
         Ok(startup)
@@ -268,12 +296,21 @@ impl Supervisor {
         }
     }
 
+    /// Ends all processes at once, for an edge that is dropped and not stopped.
+    pub(super) fn abort(&self) {
+        self.stop.cancel();
+        if let Some(engine) = &self.engine {
+            engine.store.abort();
+            engine.guard.end();
+        }
+    }
+
     /// Ends everything: waits for requests in hand, up to the drain's limit.
     pub(super) async fn shut_down(&self) {
         self.stop.cancel();
         let current = self.live.write().unwrap_or_else(PoisonError::into_inner).generation.take();
         if let Some(current) = current {
-            current.retire(DRAIN).await;
+            self.retire(current);
         }
         self.tasks.close();
         self.tasks.wait().await;
@@ -287,7 +324,17 @@ impl Supervisor {
     }
 
     fn retire(&self, generation: Arc<Generation>) {
-        self.tasks.spawn(async move { generation.retire(DRAIN).await });
+        let hurry = CancellationToken::new();
+        let mut lingering = self.lingering.lock().unwrap_or_else(PoisonError::into_inner);
+        lingering.push_back(hurry.clone());
+        if lingering.len() > LINGERING
+            && let Some(oldest) = lingering.pop_front()
+        {
+            oldest.cancel();
+        }
+        drop(lingering);
+        let linger = self.settings.linger;
+        self.tasks.spawn(async move { generation.retire(DRAIN, linger, hurry).await });
     }
 
     /// Starts a new process when this one ends by itself.
@@ -338,7 +385,9 @@ impl Supervisor {
 
     async fn restart(&self, state: &State) -> Result<Option<Arc<Generation>>, PrepareError> {
         let Some(engine) = &self.engine else { return Ok(None) };
-        let Some(config) = config::render(state, &self.seal).map_err(PrepareError::Failed)? else { return Ok(None) };
+        let Some(config) = config::render(state, &self.seal, self.settings.private_network).map_err(PrepareError::Failed)? else {
+            return Ok(None);
+        };
         match Generation::start(&engine.workerd, &engine.guard, &engine.data, &config).await {
             Ok(generation) => Ok(Some(generation)),
             Err(StartError::Refused(said)) => Err(PrepareError::Refused(plain(&said))),

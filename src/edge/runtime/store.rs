@@ -97,6 +97,11 @@ impl Store {
         *self.inner.pid.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Starts it no more.
+    pub(in crate::edge) fn abort(&self) {
+        self.stop.cancel();
+    }
+
     /// Lets it finish and ends it.
     pub(in crate::edge) async fn stop(&self) {
         self.stop.cancel();

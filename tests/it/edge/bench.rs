@@ -39,13 +39,21 @@ pub(super) fn options(folder: &Path) -> Options {
     let mut options = Options::new(any, any, folder.to_owned(), Secret::new(TOKEN.into()));
     options.workerd = Some(workerd());
     options.faults = true;
+    // Lingering is a test of its own; the others stop at once.
+    options.linger = Duration::ZERO;
     options
 }
 
 impl Bench {
     pub(super) async fn start() -> Self {
+        Self::start_with(|_| {}).await
+    }
+
+    pub(super) async fn start_with(choose: impl FnOnce(&mut Options)) -> Self {
         let folder = TempDir::new().unwrap();
-        let edge = edge::start(options(folder.path())).await.unwrap();
+        let mut options = options(folder.path());
+        choose(&mut options);
+        let edge = edge::start(options).await.unwrap();
         // One provider for the whole test binary; whoever is first installs it.
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
         let client = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(60)).build().unwrap();

@@ -236,3 +236,22 @@ async fn an_injected_fault_hides_the_answer_and_not_the_effect() {
     assert_eq!(bench.done("GET", "/__faults", None).await, json!([]));
     bench.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn private_addresses_are_out_of_reach_unless_allowed() {
+    let code = r#"export default {
+  async fetch(request) {
+    try { return await fetch(request.headers.get("x-target"), { headers: { host: "other" } }); }
+    catch (error) { return new Response("refused", { status: 500 }); }
+  }
+};"#;
+    for (allowed, expected) in [(false, 500), (true, 404)] {
+        let bench = Bench::start_with(|options| options.private_network = allowed).await;
+        bench.put("app", code, json!([])).await;
+        // The front itself is the origin: it has no Worker for its address and says 404.
+        let front = format!("http://{}/", bench.edge().http_addr());
+        let request = bench.client.get(&front).header("host", "app.localhost").header("x-target", &front);
+        assert_eq!(request.send().await.unwrap().status(), expected);
+        bench.stop().await;
+    }
+}

@@ -60,6 +60,10 @@ async fn a_runtime_that_is_killed_is_started_again_and_requests_wait_for_it() {
     assert_eq!(bench.get("app.localhost", "/").await.1, "1 secret");
     let (workers, kv) = bench.edge().pids();
     kill(workers.unwrap());
+    // A request that the dying process has taken is answered with 502: it may have had its effect.
+    while Path::new(&format!("/proc/{}", workers.unwrap())).exists() {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
     assert_eq!(bench.get("app.localhost", "/").await.1, "2 secret");
     kill(kv.unwrap());
     let since = Instant::now();
@@ -78,6 +82,19 @@ fn kill(pid: u32) {
 /// Whether a process runs; what is left of one that ended does not count.
 fn runs(pid: u32) -> bool {
     std::fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| !stat.contains(") Z"))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_edge_that_is_dropped_ends_its_processes() {
+    let bench = Bench::start().await;
+    counting(&bench).await;
+    let (workers, kv) = bench.edge().pids();
+    drop(bench);
+    let since = Instant::now();
+    while runs(workers.unwrap()) || runs(kv.unwrap()) {
+        assert!(since.elapsed() < Duration::from_secs(10), "a runtime process outlived the edge");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -112,6 +129,7 @@ async fn an_edge_that_is_killed_leaves_no_process_and_comes_back() {
 /// Run by the test above, in a process that can be killed.
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "run by an_edge_that_is_killed_leaves_no_process_and_comes_back, in a process of its own"]
+#[expect(clippy::print_stdout, reason = "its parent reads what it prints")]
 async fn edge_to_be_killed() {
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let folder = std::env::var_os("TRUNKLINE_TEST_FOLDER").unwrap();

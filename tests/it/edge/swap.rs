@@ -53,6 +53,7 @@ async fn ask(url: String, body: Option<Vec<u8>>, stop: Arc<AtomicBool>) -> usize
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[expect(clippy::print_stdout, reason = "the numbers are what the test is read for")]
 async fn a_hundred_swaps_under_load_fail_no_request_and_lose_no_count() {
     const SWAPS: usize = 100;
     let bench = Bench::start().await;
@@ -113,6 +114,32 @@ async fn a_request_in_flight_finishes_on_the_old_generation() {
     while std::path::Path::new(&format!("/proc/{old}/cmdline")).exists() {
         assert!(since.elapsed() < Duration::from_secs(10), "the old process is still there");
         tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    bench.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn work_after_the_response_is_done_though_the_worker_is_replaced() {
+    let bench = Bench::start_with(|options| options.linger = Duration::from_secs(4)).await;
+    let kv = bench.done("POST", "/storage/kv/namespaces", Some(json!({ "title": "kv" }))).await;
+    let bindings = json!([{ "name": "KV", "type": "kv_namespace", "namespace_id": kv["id"] }]);
+    let code = r#"export default {
+  async fetch(request, env, ctx) {
+    if (new URL(request.url).pathname === "/read") return new Response(await env.KV.get("late") ?? "none");
+    ctx.waitUntil((async () => {
+      await new Promise(done => setTimeout(done, 2000));
+      await env.KV.put("late", "done");
+    })());
+    return new Response("early");
+  }
+};"#;
+    bench.put("app", code, bindings.clone()).await;
+    assert_eq!(bench.get("app.localhost", "/").await.1, "early");
+    bench.put("app", &format!("{code}// 2"), bindings).await;
+    let since = Instant::now();
+    while bench.get("app.localhost", "/read").await.1 != "done" {
+        assert!(since.elapsed() < Duration::from_secs(10), "what was given to waitUntil was lost");
+        tokio::time::sleep(Duration::from_millis(100)).await;
     }
     bench.stop().await;
 }
