@@ -207,6 +207,12 @@ pub(super) struct Edge {
     /// The workerd binary [default: TRUNKLINE_WORKERD, else the one on PATH]
     #[arg(long, value_name = "FILE")]
     pub(super) workerd: Option<PathBuf>,
+    /// The age key that stored secrets are sealed under; made if missing [default: DIR/key]
+    #[arg(long, value_name = "FILE")]
+    pub(super) key: Option<PathBuf>,
+    /// Let Workers reach private and loopback addresses: an origin beside the edge
+    #[arg(long)]
+    pub(super) private_network: bool,
 }
 
 #[derive(Debug, Args)]

@@ -9,15 +9,10 @@ pub(super) async fn edge(verb: &Edge) -> Result<u8, Failure> {
     let stop = daemon_run::stop_on_signal()?;
     let failure = |error: edge::EdgeError| Failure::of(&error).hint(error.hint().map(ToOwned::to_owned));
     let token = edge::read_token(&verb.token_file).map_err(failure)?;
-    let options = edge::Options {
-        listen: verb.listen,
-        http: verb.http,
-        data: verb.data.clone(),
-        token,
-        workerd: verb.workerd.clone(),
-        key: None,
-        faults: false,
-    };
+    let mut options = edge::Options::new(verb.listen, verb.http, verb.data.clone(), token);
+    options.workerd.clone_from(&verb.workerd);
+    options.key.clone_from(&verb.key);
+    options.private_network = verb.private_network;
     let edge = edge::start(options).await.map_err(failure)?;
     note(&format!("REST API   http://{}/client/v4", edge.api_addr()));
     note(&format!("Workers    http://{}", edge.http_addr()));

@@ -114,15 +114,10 @@ pub(super) async fn start_edges(places: &Places, workerd: Option<&Path>) -> Resu
 
 async fn start_edge(places: &Places, name: &str, token: &Secret, workerd: Option<&Path>) -> Result<Edge, Failure> {
     let loopback = std::net::SocketAddr::from(([127, 0, 0, 1], 0));
-    let options = edge::Options {
-        listen: loopback,
-        http: loopback,
-        data: places.edges.join(name),
-        token: token.clone(),
-        workerd: workerd.map(Path::to_owned),
-        key: None,
-        faults: false,
-    };
+    let mut options = edge::Options::new(loopback, loopback, places.edges.join(name), token.clone());
+    options.workerd = workerd.map(Path::to_owned);
+    options.private_network = true;
+    options.linger = std::time::Duration::from_secs(1);
     edge::start(options).await.map_err(|error| Failure::of(&error).hint(error.hint().map(ToOwned::to_owned)))
 }
 

@@ -104,7 +104,17 @@ impl World {
             .into_iter()
             .map(|(at, spec)| {
                 let origin = Origin { path: "environments/production.toml".into(), line: 1, fields: BTreeMap::new() };
-                (key(at), Desired { spec, depends_on: BTreeSet::new(), moved_from: None, adopt: false, origin })
+                (
+                    key(at),
+                    Desired {
+                        spec,
+                        depends_on: BTreeSet::new(),
+                        moved_from: None,
+                        adopt: false,
+                        claim_is_default: false,
+                        origin,
+                    },
+                )
             })
             .collect();
         let changes = resources
