@@ -7,8 +7,9 @@
 //! we own is never out of sight.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
+use super::change::Action;
 use super::inventory::{Inventory, Owned};
 use super::recover::Attempt;
 use crate::model::{Binding, Desired, DesiredState, InstanceKey, Kind, Spec, TargetName};
@@ -24,6 +25,16 @@ pub struct Sought<'a> {
     pub owned: Option<&'a Owned>,
 }
 
+/// All that is to be observed.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Lookups<'a> {
+    /// Every instance, where it is or may be. The answer is [`super::Input::observed`].
+    pub instances: BTreeMap<InstanceKey, Sought<'a>>,
+    /// The new name of each instance whose definition now calls it otherwise; mostly empty. The answer is
+    /// [`super::Input::successors`]: nothing old is deleted before it is known that the new name is free.
+    pub successors: BTreeMap<InstanceKey, Sought<'a>>,
+}
+
 /// Whether the target can give an instance of `kind` another name, keeping what it is.
 ///
 /// A kind that holds data must be renamed in place: the replacement of one would destroy the data.
@@ -34,19 +45,22 @@ pub(super) fn renames_in_place(kind: Kind) -> bool {
     }
 }
 
-/// The former key of a defined instance that is to be moved: the definition says `moved`, the former key is owned and
-/// no longer defined, the new one is not owned yet, and the thing itself stays what it is called or can be renamed.
-/// Where it cannot, the old one is pruned and the new one created, like any other two.
-pub(super) fn moves_from(desired: &DesiredState, inventory: &Inventory, key: &InstanceKey) -> Option<InstanceKey> {
-    let wanted = desired.resources.get(key)?;
-    let from = wanted.moved_from.as_ref()?.on(key.target.clone());
-    let owned = inventory.get(&from)?;
-    let renamed = !wanted.claim_is_default && owned.claim != wanted.spec.claim() && !renames_in_place(key.address.kind);
-    let moves = from.address.kind == key.address.kind
-        && !inventory.contains_key(key)
-        && !desired.resources.contains_key(&from)
-        && !renamed;
-    moves.then_some(from)
+/// What moves, new key to former key: the definition says `moved`, the former key is owned and no longer defined, the
+/// new one is not owned yet, and the thing itself stays what it is called or can be renamed. Where it cannot, the old
+/// one is pruned and the new one created, like any other two. Of several that claim one former key, the first has it.
+pub(super) fn moves(desired: &DesiredState, inventory: &Inventory) -> BTreeMap<InstanceKey, InstanceKey> {
+    let mut former = BTreeSet::new();
+    let move_of = |(key, wanted): (&InstanceKey, &Desired)| {
+        let from = wanted.moved_from.as_ref()?.on(key.target.clone());
+        let owned = inventory.get(&from)?;
+        let renamed = !wanted.claim_is_default && owned.claim != wanted.spec.claim() && !renames_in_place(key.address.kind);
+        let moves = from.address.kind == key.address.kind
+            && !inventory.contains_key(key)
+            && !desired.resources.contains_key(&from)
+            && !renamed;
+        (moves && former.insert(from.clone())).then(|| (key.clone(), from))
+    };
+    desired.resources.iter().filter_map(move_of).collect()
 }
 
 /// Desired state in which what we own keeps the name that it has at the target, where the definition names none: the
@@ -54,9 +68,10 @@ pub(super) fn moves_from(desired: &DesiredState, inventory: &Inventory, key: &In
 ///
 /// To be called once at the start of a pass: what is looked for, planned and ordered must be the same.
 pub fn inherit_claims<'a>(desired: &'a DesiredState, inventory: &Inventory) -> Cow<'a, DesiredState> {
+    let moves = moves(desired, inventory);
     let mut inherited: BTreeMap<InstanceKey, (String, String)> = BTreeMap::new();
     for (key, wanted) in desired.resources.iter().filter(|(_, wanted)| wanted.claim_is_default) {
-        let owned = inventory.get(key).or_else(|| inventory.get(&moves_from(desired, inventory, key)?));
+        let owned = inventory.get(moves.get(key).unwrap_or(key));
         if let Some(owned) = owned.filter(|owned| owned.claim != wanted.spec.claim()) {
             inherited.insert(key.clone(), (wanted.spec.claim().to_owned(), owned.claim.clone()));
         }
@@ -99,34 +114,37 @@ fn follow_services(wanted: &mut Desired, target: &TargetName, inherited: &BTreeM
 /// whose outcome was never seen. `desired` has been through [`inherit_claims`].
 ///
 /// What is owned is looked for where it was put; what was attempted, where it was attempted; the rest, where the
-/// definition puts it.
-pub fn lookups<'a>(
-    desired: &'a DesiredState,
-    inventory: &'a Inventory,
-    attempts: &[Attempt],
-) -> BTreeMap<InstanceKey, Sought<'a>> {
+/// definition puts it. Once attempts have been resolved, look again: what was an attempt may be looked for elsewhere.
+pub fn lookups<'a>(desired: &'a DesiredState, inventory: &'a Inventory, attempts: &[Attempt]) -> Lookups<'a> {
     let mut sought: BTreeMap<InstanceKey, Sought<'a>> = BTreeMap::new();
     for (key, wanted) in &desired.resources {
         let claim = wanted.spec.claim().to_owned();
         sought.insert(key.clone(), Sought { claim, spec: Some(&wanted.spec), owned: None });
     }
-    for attempt in attempts {
+    let attempted = |attempt: &Attempt| {
         let spec = desired.resources.get(&attempt.key).map(|wanted| &wanted.spec);
-        sought.insert(attempt.key.clone(), Sought { claim: attempt.claim.clone(), spec, owned: None });
-    }
+        (attempt.key.clone(), Sought { claim: attempt.claim.clone(), spec, owned: None })
+    };
+    sought.extend(attempts.iter().map(attempted));
     for (key, owned) in inventory {
         let spec = desired.resources.get(key).map(|wanted| &wanted.spec);
         sought.insert(key.clone(), Sought { claim: owned.claim.clone(), spec, owned: Some(owned) });
     }
-    for (key, wanted) in &desired.resources {
-        if let Some(from) = moves_from(desired, inventory, key)
-            && let Some(owned) = inventory.get(&from)
-        {
+    for (key, from) in moves(desired, inventory) {
+        if let Some(owned) = inventory.get(&from) {
             // One thing under two keys until the move is recorded: both answers are about it.
-            let both = Sought { claim: owned.claim.clone(), spec: Some(&wanted.spec), owned: Some(owned) };
+            let spec = desired.resources.get(&key).map(|wanted| &wanted.spec);
+            let both = Sought { claim: owned.claim.clone(), spec, owned: Some(owned) };
             sought.insert(from, both.clone());
-            sought.insert(key.clone(), both);
+            sought.insert(key, both);
         }
     }
-    sought
+    // What the inventory held when something was to be made was certainly gone.
+    sought.extend(attempts.iter().filter(|attempt| attempt.action == Action::Create).map(attempted));
+    let successors = desired.resources.iter().filter_map(|(key, wanted)| {
+        let claim = wanted.spec.claim();
+        let elsewhere = sought.get(key).is_some_and(|sought| sought.claim != claim);
+        elsewhere.then(|| (key.clone(), Sought { claim: claim.to_owned(), spec: Some(&wanted.spec), owned: None }))
+    });
+    Lookups { successors: successors.collect(), instances: sought }
 }

@@ -28,7 +28,7 @@ mod toml;
 mod why;
 
 pub use change::{Action, BlockReason, Blocked, Cause, Change, Orphan, Plan, Precondition, Why};
-pub use claims::{Sought, inherit_claims, lookups};
+pub use claims::{Lookups, Sought, inherit_claims, lookups};
 pub use compare::{Difference, differences};
 pub use inventory::{Inventory, Owned};
 pub use json::to_json;

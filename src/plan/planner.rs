@@ -29,6 +29,8 @@ pub struct Input<'a> {
     pub marks: &'a BTreeMap<ResourceName, SecretMark>,
     /// What is there, looked for as [`super::lookups`] says.
     pub observed: &'a ObservedState,
+    /// What is there under the new names of what is renamed, looked for as [`super::lookups`] says.
+    pub successors: &'a ObservedState,
     /// What we own.
     pub inventory: &'a Inventory,
     /// The resources whose deletion was acknowledged by a trailer.
@@ -39,9 +41,12 @@ pub struct Input<'a> {
 
 /// Desired minus observed.
 pub fn plan(input: &Input<'_>) -> Plan {
-    let desired = inherit_claims(input.desired, input.inventory);
-    let survey = survey(input, &desired);
-    let scene = Scene { input, survey: &survey };
+    with_scene(input, planned)
+}
+
+fn planned(scene: &Scene<'_>) -> Plan {
+    let Scene { input, survey } = scene;
+    let desired = input.desired;
     let mut changes: Vec<Change> = Vec::new();
     for (key, wanted) in &survey.wanted {
         changes.extend(scene.changes(key, wanted));
@@ -181,9 +186,10 @@ fn delete(key: &InstanceKey, owned: &Owned, present: &Present, why: Vec<Why>) ->
     }
 }
 
-/// Hands `input`'s desired state with inherited claims and its survey to `look`.
+/// Hands `input`, its claims inherited, and what follows from it to `look`.
 pub(super) fn with_scene<T>(input: &Input<'_>, look: impl FnOnce(&Scene<'_>) -> T) -> T {
     let desired: Cow<'_, DesiredState> = inherit_claims(input.desired, input.inventory);
-    let survey = survey(input, &desired);
-    look(&Scene { input, survey: &survey })
+    let input = Input { desired: &desired, ..*input };
+    let survey = survey(&input);
+    look(&Scene { input: &input, survey: &survey })
 }

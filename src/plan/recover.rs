@@ -102,11 +102,14 @@ fn happened(attempt: &Attempt, present: &Present, last: Option<&Owned>, complete
         // A namespace carries no mark. Its title is unique in the account, and nothing had it when the intent to make
         // it was written: one that is there now was made by us.
         Kind::Kv => match attempt.action {
-            Action::Create | Action::Adopt => last.is_none() && complete,
-            Action::Update | Action::Move => complete && last.is_none_or(|owned| owned.fingerprint != present.fingerprint),
+            Action::Create | Action::Adopt | Action::Update | Action::Move => {
+                complete && last.is_none_or(|owned| owned.fingerprint != present.fingerprint)
+            }
             Action::Delete => false,
         },
-        Kind::Worker | Kind::File => false,
+        // The owner's mark is written at creation and outlives what others upload since. Nothing was there when the
+        // intent to make it was written: one that carries our mark now was made by us.
+        Kind::Worker | Kind::File => attempt.action == Action::Create && present.owner.as_ref() == Some(&attempt.key.address),
     }
 }
 

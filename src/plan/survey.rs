@@ -9,10 +9,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::change::BlockReason;
-use super::claims::{moves_from, renames_in_place};
+use super::claims::{moves, renames_in_place};
 use super::inventory::{Inventory, Owned};
 use super::planner::Input;
-use crate::model::{Address, Desired, DesiredState, InstanceKey, Kind, Observed, ObservedState, Present, TargetName};
+use crate::model::{Address, Desired, InstanceKey, Kind, Observed, ObservedState, Present, TargetName};
 
 /// A defined instance that can be planned for.
 pub(super) struct Wanted<'a> {
@@ -56,25 +56,32 @@ pub(super) struct Survey<'a> {
     pub moving: BTreeMap<InstanceKey, InstanceKey>,
 }
 
-/// Looks at every instance of `input`; `desired` is its desired state with inherited claims.
-pub(super) fn survey<'a>(input: &Input<'a>, desired: &'a DesiredState) -> Survey<'a> {
+/// Looks at every instance of `input`, whose desired state has inherited its claims.
+pub(super) fn survey<'a>(input: &Input<'a>) -> Survey<'a> {
+    let desired = input.desired;
     let mut survey = Survey::default();
-    let holders = holders(input.inventory);
     if !desired.retire {
+        let names = Names { holders: holders(input.inventory), moves: moves(desired, input.inventory) };
+        survey.moving = names.moves.iter().map(|(new, former)| (former.clone(), new.clone())).collect();
         for (key, wanted) in &desired.resources {
-            let from = moves_from(desired, input.inventory, key);
-            survey.moving.extend(from.clone().map(|from| (from, key.clone())));
-            stand(&mut survey, input, key, wanted, from, &holders);
+            stand(&mut survey, input, &names, key, wanted);
         }
     }
     for (key, owned) in input.inventory {
         let defined = !desired.retire && desired.resources.contains_key(key);
         if !defined && !survey.moving.contains_key(key) {
-            leave(&mut survey, input, desired, key, owned);
+            leave(&mut survey, input, key, owned);
         }
     }
     settle(&mut survey, input.inventory);
     survey
+}
+
+/// What names tell of instances.
+struct Names<'a> {
+    holders: Holders<'a>,
+    /// New key to former key.
+    moves: BTreeMap<InstanceKey, InstanceKey>,
 }
 
 /// Who has each name, by target and kind, as far as we own it.
@@ -113,34 +120,77 @@ fn holder<'a>(present: &'a Present, key: &InstanceKey, from: Option<&Address>, o
     }
 }
 
-fn stand<'a>(
-    survey: &mut Survey<'a>,
-    input: &Input<'a>,
-    key: &InstanceKey,
-    desired: &'a Desired,
-    from: Option<InstanceKey>,
-    holders: &Holders<'_>,
-) {
-    let former = from.as_ref().unwrap_or(key);
+/// Whether an instance that we own has its name, or is to have it again: one that somebody deleted has left it, unless
+/// its definition goes on asking for it.
+fn holds(survey: &Survey<'_>, input: &Input<'_>, holder: &InstanceKey, claim: &str) -> bool {
+    let gone = matches!(input.observed.get(holder), Some(Observed::Absent));
+    !gone
+        || input
+            .desired
+            .resources
+            .get(survey.moving.get(holder).unwrap_or(holder))
+            .is_some_and(|desired| desired.spec.claim() == claim)
+}
+
+/// What there is of a defined instance.
+struct Place<'a> {
+    present: Option<&'a Present>,
+    /// What the inventory says of what is there.
+    owned: Option<&'a Owned>,
+    /// What is there is called otherwise, and something else has the name that it is to have.
+    taken: bool,
+}
+
+fn place<'a>(input: &Input<'a>, key: &InstanceKey, former: &InstanceKey, claim: &str) -> Result<Place<'a>, BlockReason> {
     let owned = input.inventory.get(former);
-    let present = match known(input.observed, former) {
-        Ok(present) => present,
+    let renamed = owned.is_some_and(|owned| owned.claim != claim);
+    let successor = || known(input.successors, key);
+    if owned.is_none() && input.successors.contains_key(key) {
+        return Ok(Place { present: successor()?, owned, taken: false });
+    }
+    let present = known(input.observed, former)?;
+    match present {
+        Some(present) if renamed => {
+            // A thing that somebody renamed already is seen under both names.
+            let taken = successor()?.is_some_and(|other| other.fingerprint != present.fingerprint);
+            Ok(Place { present: Some(present), owned, taken })
+        }
+        None if renamed => match successor()? {
+            None => Ok(Place { present: None, owned, taken: false }),
+            // The old one is gone; what has the new name is judged as if it had never been.
+            present => Ok(Place { present, owned: None, taken: false }),
+        },
+        present => Ok(Place { present, owned, taken: false }),
+    }
+}
+
+fn stand<'a>(survey: &mut Survey<'a>, input: &Input<'a>, names: &Names<'_>, key: &InstanceKey, desired: &'a Desired) {
+    let from = names.moves.get(key);
+    let former = from.unwrap_or(key);
+    let kind = key.address.kind;
+    let claim = desired.spec.claim();
+    let Place { present, owned, taken } = match place(input, key, former, claim) {
+        Ok(place) => place,
         Err(reason) => {
             survey.blocked.insert(key.clone(), reason);
             return;
         }
     };
-    let kind = key.address.kind;
-    let claim = desired.spec.claim();
-    let takes_from = holders
+    let takes_from = names
+        .holders
         .get(&(&key.target, kind, claim))
         .copied()
-        .filter(|holder| *holder != former && !matches!(input.observed.get(holder), Some(Observed::Absent)))
+        .filter(|holder| *holder != former && holds(survey, input, holder, claim))
         .cloned();
+    if taken && takes_from.is_none() {
+        let message = format!("it is to be called `{claim}`, and something of that name is there already");
+        survey.blocked.insert(key.clone(), BlockReason::NotOurs(message));
+        return;
+    }
     // A thing of that name which another instance of this environment has is seen under this key too; whether it is
     // given up is settled later.
     let present = present.filter(|_| owned.is_some() || takes_from.is_none());
-    let mut from = from.map(|key| key.address);
+    let mut from = from.map(|key| key.address.clone());
     let standing = match present.map(|present| (present, holder(present, key, desired.moved_from.as_ref(), owned))) {
         None => Standing::Absent,
         Some((present, Holder::Us)) => {
@@ -182,7 +232,7 @@ fn placed<'a>(present: &'a Present, owned: Option<&Owned>, kind: Kind, claim: &s
     }
 }
 
-fn leave<'a>(survey: &mut Survey<'a>, input: &Input<'a>, desired: &DesiredState, key: &InstanceKey, owned: &'a Owned) {
+fn leave<'a>(survey: &mut Survey<'a>, input: &Input<'a>, key: &InstanceKey, owned: &'a Owned) {
     let present = match known(input.observed, key) {
         Ok(Some(present)) => present,
         Ok(None) => {
@@ -206,7 +256,7 @@ fn leave<'a>(survey: &mut Survey<'a>, input: &Input<'a>, desired: &DesiredState,
         _ if address.kind.holds_data() && !input.acknowledged.contains(address) => {
             Some(format!("it holds data; a commit with the trailer `Acknowledge: {address} delete` deletes it"))
         }
-        _ if !desired.sync.prune && !desired.retire => {
+        _ if !input.desired.sync.prune && !input.desired.retire => {
             Some("`prune` is false in `environment.sync`; delete it by hand, or set it to true".to_owned())
         }
         _ => None,

@@ -1,6 +1,8 @@
 //! The planner: each rule by data, the laws by random worlds, the text by whole pages.
 
+mod histories;
 mod laws;
+mod ownership;
 mod rules;
 mod sketch;
 mod text;

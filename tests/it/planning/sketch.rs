@@ -7,25 +7,25 @@ use trunkline::model::{
     InstanceKey, KvSpec, Module, ModuleType, Origin, Revision, Route, SecretMark, Spec, Sync, Target, TargetKind, WorkerSpec,
 };
 
-pub const COMMIT: &str = "1a2b3c4d5e6f708192a3b4c5d6e7f80912345678";
+pub(super) const COMMIT: &str = "1a2b3c4d5e6f708192a3b4c5d6e7f80912345678";
 
-pub fn revision() -> Revision {
+pub(super) fn revision() -> Revision {
     Revision { branch: "main".into(), commit: COMMIT.into() }
 }
 
-pub fn key(text: &str) -> InstanceKey {
+pub(super) fn key(text: &str) -> InstanceKey {
     format!("production/{text}").parse().unwrap()
 }
 
-pub fn address(text: &str) -> Address {
+pub(super) fn address(text: &str) -> Address {
     format!("production/{text}").parse().unwrap()
 }
 
-pub fn mark(text: &str) -> SecretMark {
+pub(super) fn mark(text: &str) -> SecretMark {
     SecretMark::Hmac(trunkline::model::Digest::of(text.as_bytes()).to_string())
 }
 
-pub fn state() -> DesiredState {
+pub(super) fn state() -> DesiredState {
     let cloudflare = |account: &str| Target {
         region: None,
         labels: BTreeMap::new(),
@@ -55,7 +55,7 @@ pub fn state() -> DesiredState {
     }
 }
 
-pub fn desired(spec: Spec) -> Desired {
+pub(super) fn desired(spec: Spec) -> Desired {
     Desired {
         spec,
         depends_on: BTreeSet::new(),
@@ -66,7 +66,7 @@ pub fn desired(spec: Spec) -> Desired {
     }
 }
 
-pub fn worker(script: &str, code: &str) -> WorkerSpec {
+pub(super) fn worker(script: &str, code: &str) -> WorkerSpec {
     let module = Module { module_type: ModuleType::Esm, content: Content::of(code.as_bytes()) };
     WorkerSpec {
         script: script.into(),
@@ -81,31 +81,31 @@ pub fn worker(script: &str, code: &str) -> WorkerSpec {
     }
 }
 
-pub fn text_binding(text: &str) -> Binding {
+pub(super) fn text_binding(text: &str) -> Binding {
     Binding::PlainText { text: text.into() }
 }
 
-pub fn kv_binding(name: &str) -> Binding {
+pub(super) fn kv_binding(name: &str) -> Binding {
     Binding::Kv { address: address(&format!("kv.{name}")) }
 }
 
-pub fn service(script: &str) -> Binding {
+pub(super) fn service(script: &str) -> Binding {
     Binding::Service { script: script.into(), entrypoint: None }
 }
 
-pub fn secret(name: &str) -> Binding {
+pub(super) fn secret(name: &str) -> Binding {
     Binding::Secret { name: name.parse().unwrap() }
 }
 
-pub fn route(pattern: &str) -> Route {
+pub(super) fn route(pattern: &str) -> Route {
     Route { pattern: pattern.into(), zone_name: "example.com".into() }
 }
 
-pub fn kv(title: &str) -> Spec {
+pub(super) fn kv(title: &str) -> Spec {
     Spec::Kv(KvSpec { title: title.into() })
 }
 
-pub fn file(path: &str, content: &str) -> FileSpec {
+pub(super) fn file(path: &str, content: &str) -> FileSpec {
     FileSpec {
         path: path.into(),
         content: Content::of(content.as_bytes()),

@@ -9,14 +9,14 @@ use trunkline::model::{
     SecretMark, TargetName, Value,
 };
 use trunkline::plan::{
-    Attempt, Change, Input, Inventory, Owned, Plan, Precondition, Records, Resolution, inherit_claims, lookups, plan, records,
-    recover, resolve_pending,
+    Attempt, Change, Input, Inventory, Lookups, Owned, Plan, Precondition, Records, Resolution, Sought, inherit_claims, lookups,
+    plan, records, recover, resolve_pending,
 };
 
 use super::sketch::{COMMIT, revision};
 
 #[derive(Debug, Clone, PartialEq)]
-pub struct Thing {
+pub(super) struct Thing {
     pub target: TargetName,
     pub kind: Kind,
     pub claim: String,
@@ -30,7 +30,7 @@ pub struct Thing {
 
 /// What lives, by the id that the target gave it.
 #[derive(Debug, Clone, Default)]
-pub struct World {
+pub(super) struct World {
     pub things: BTreeMap<u64, Thing>,
     pub unreachable: BTreeSet<TargetName>,
     pub serial: u64,
@@ -38,7 +38,7 @@ pub struct World {
 
 /// One installation that looks after it.
 #[derive(Debug, Clone, Default)]
-pub struct Keeper {
+pub(super) struct Keeper {
     pub inventory: Inventory,
     pub marks: BTreeMap<ResourceName, SecretMark>,
     pub acknowledged: BTreeSet<Address>,
@@ -46,9 +46,16 @@ pub struct Keeper {
     pub operations: u64,
 }
 
+/// What was observed.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Seen {
+    pub observed: ObservedState,
+    pub successors: ObservedState,
+}
+
 /// Where an apply stops: before the change of this number, or between its effect and its record.
 #[derive(Debug, Clone, Copy)]
-pub struct Crash {
+pub(super) struct Crash {
     pub at: usize,
     pub after_effect: bool,
 }
@@ -59,11 +66,11 @@ impl World {
         self.serial
     }
 
-    pub fn find(&self, target: &TargetName, kind: Kind, claim: &str) -> Option<u64> {
+    pub(super) fn find(&self, target: &TargetName, kind: Kind, claim: &str) -> Option<u64> {
         self.things.iter().find(|(_, t)| t.target == *target && t.kind == kind && t.claim == claim).map(|(id, _)| *id)
     }
 
-    pub fn make(&mut self, target: &TargetName, kind: Kind, claim: &str, properties: Properties) -> u64 {
+    pub(super) fn make(&mut self, target: &TargetName, kind: Kind, claim: &str, properties: Properties) -> u64 {
         let id = self.next();
         let thing = Thing {
             target: target.clone(),
@@ -80,7 +87,7 @@ impl World {
     }
 
     /// Somebody else changes a thing: the mark of the operation goes, that of the owner stays, as with wrangler.
-    pub fn touch(&mut self, id: u64, change: impl FnOnce(&mut Properties)) {
+    pub(super) fn touch(&mut self, id: u64, change: impl FnOnce(&mut Properties)) {
         let serial = self.next();
         if let Some(thing) = self.things.get_mut(&id) {
             change(&mut thing.properties);
@@ -101,8 +108,8 @@ impl World {
         }
     }
 
-    pub fn observe(&self, desired: &DesiredState, inventory: &Inventory, attempts: &[Attempt]) -> ObservedState {
-        lookups(desired, inventory, attempts)
+    pub(super) fn observe(&self, sought: BTreeMap<InstanceKey, Sought<'_>>) -> ObservedState {
+        sought
             .into_iter()
             .map(|(key, sought)| {
                 if self.unreachable.contains(&key.target) {
@@ -122,7 +129,12 @@ impl World {
     }
 
     /// Carries one change out; says what conflicts.
-    pub fn carry_out(&mut self, change: &Change, after: Option<&Properties>, marker: Marker) -> Result<Option<Present>, String> {
+    pub(super) fn carry_out(
+        &mut self,
+        change: &Change,
+        after: Option<&Properties>,
+        marker: Marker,
+    ) -> Result<Option<Present>, String> {
         let (target, kind) = (&change.key.target, change.key.address.kind);
         let found = match &change.precondition {
             Precondition::Absent => {
@@ -171,11 +183,12 @@ impl World {
 }
 
 impl Keeper {
-    pub fn input<'a>(&'a self, desired: &'a DesiredState, observed: &'a ObservedState) -> Input<'a> {
+    pub(super) fn input<'a>(&'a self, desired: &'a DesiredState, seen: &'a Seen) -> Input<'a> {
         Input {
             desired,
             marks: &self.marks,
-            observed,
+            observed: &seen.observed,
+            successors: &seen.successors,
             inventory: &self.inventory,
             acknowledged: &self.acknowledged,
             commit: COMMIT,
@@ -183,10 +196,10 @@ impl Keeper {
     }
 
     /// Settles what an earlier apply left open, as far as that can be told.
-    pub fn settle(&mut self, world: &World, desired: &DesiredState) {
+    pub(super) fn settle(&mut self, world: &World, desired: &DesiredState) {
         let attempts = std::mem::take(&mut self.attempts);
-        let observed = world.observed_by(self, desired, &attempts);
-        let found = recover(&attempts, &observed, &self.inventory);
+        let seen = world.observed_by(self, desired, &attempts);
+        let found = recover(&attempts, &seen.observed, &self.inventory);
         for attempt in attempts {
             match found[&attempt.operation].clone() {
                 None => self.attempts.push(attempt),
@@ -205,7 +218,7 @@ impl Keeper {
     }
 
     /// One pass: look, plan, apply. Gives what was observed and the plan.
-    pub fn pass(&mut self, world: &mut World, desired: &DesiredState, crash: Option<Crash>) -> (ObservedState, Plan) {
+    pub(super) fn pass(&mut self, world: &mut World, desired: &DesiredState, crash: Option<Crash>) -> (Seen, Plan) {
         self.settle(world, desired);
         let (observed, planned) = self.look(world, desired);
         self.learn(desired, &observed);
@@ -213,13 +226,13 @@ impl Keeper {
         (observed, planned)
     }
 
-    pub fn look(&self, world: &World, desired: &DesiredState) -> (ObservedState, Plan) {
+    pub(super) fn look(&self, world: &World, desired: &DesiredState) -> (Seen, Plan) {
         let observed = world.observed_by(self, desired, &self.attempts);
         let planned = plan(&self.input(desired, &observed));
         (observed, planned)
     }
 
-    pub fn learn(&mut self, desired: &DesiredState, observed: &ObservedState) {
+    pub(super) fn learn(&mut self, desired: &DesiredState, observed: &Seen) {
         let Records { recorded, forgotten } = records(&self.input(desired, observed), &revision());
         for key in forgotten {
             self.inventory.remove(&key);
@@ -227,7 +240,7 @@ impl Keeper {
         self.inventory.extend(recorded);
     }
 
-    pub fn apply(&mut self, world: &mut World, planned: &Plan, crash: Option<Crash>) {
+    pub(super) fn apply(&mut self, world: &mut World, planned: &Plan, crash: Option<Crash>) {
         for (number, change) in planned.changes.iter().enumerate() {
             let crashes = crash.filter(|crash| crash.at == number);
             self.operations += 1;
@@ -279,7 +292,10 @@ impl Keeper {
 }
 
 impl World {
-    fn observed_by(&self, keeper: &Keeper, desired: &DesiredState, attempts: &[Attempt]) -> ObservedState {
-        self.observe(&inherit_claims(desired, &keeper.inventory), &keeper.inventory, attempts)
+    /// What is there, and what is there under new names.
+    pub(super) fn observed_by(&self, keeper: &Keeper, desired: &DesiredState, attempts: &[Attempt]) -> Seen {
+        let desired = inherit_claims(desired, &keeper.inventory);
+        let Lookups { instances, successors } = lookups(&desired, &keeper.inventory, attempts);
+        Seen { observed: self.observe(instances), successors: self.observe(successors) }
     }
 }
