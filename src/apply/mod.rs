@@ -9,7 +9,7 @@
 pub mod boundary;
 mod order;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use chrono::{DateTime, TimeDelta, Utc};
@@ -17,7 +17,7 @@ use futures_util::future::join_all;
 use tokio_util::sync::CancellationToken;
 
 use crate::model::{Contents, DesiredState, InstanceKey, ObservedState, Retry, TargetName};
-use crate::plan::{Action, Change, Inventory, Owned};
+use crate::plan::{Action, Change, Inventory, Owned, Plan};
 use crate::policy::ApprovedPlan;
 use crate::provider::{Outcome, Provider, Receipt};
 use crate::record::{Generation, Operation, OperationState};
@@ -110,56 +110,65 @@ impl Report {
 pub async fn apply(run: &Run<'_>) -> Result<Report, StoreError> {
     let plan = run.approved.plan();
     let mut known = order::attributes(run.inventory, run.observed);
-    let mut results: BTreeMap<InstanceKey, ChangeResult> = BTreeMap::new();
+    let mut results: Results = vec![None; plan.changes.len()];
     loop {
         skip_after_failures(run, &mut results);
-        let done = |key: &InstanceKey| results.get(key) == Some(&ChangeResult::Done);
-        let ready: Vec<&Change> =
-            plan.changes.iter().filter(|c| !results.contains_key(&c.key) && c.after_changes.iter().all(done)).collect();
+        let ready: Vec<usize> =
+            (0..plan.changes.len()).filter(|&at| results[at].is_none() && is_ready(plan, at, &results)).collect();
         if ready.is_empty() || run.stop.is_cancelled() {
             break;
         }
-        for (change, result, receipt) in carry_out_ready(run, &ready, &known).await? {
+        for (at, result, receipt) in carry_out_ready(run, &ready, &known).await? {
+            let change = &plan.changes[at];
             if let Some(receipt) = receipt {
                 known.insert(change.key.clone(), receipt.attributes);
             }
             (run.progress)(Progress::Ended(change, &result));
-            results.insert(change.key.clone(), result);
+            results[at] = Some(result);
         }
     }
-    let results = plan
-        .changes
-        .iter()
-        .map(|change| (change.clone(), results.remove(&change.key).unwrap_or(ChangeResult::NotBegun)))
-        .collect();
-    Ok(Report { results })
+    let results = plan.changes.iter().cloned().zip(results.into_iter().map(|result| result.unwrap_or(ChangeResult::NotBegun)));
+    Ok(Report { results: results.collect() })
+}
+
+/// By the position of the change: an instance that is replaced stands twice in a plan.
+type Results = Vec<Option<ChangeResult>>;
+
+/// The positions that the change at `at` comes after: all changes of those instances that stand before it.
+fn before(plan: &Plan, at: usize) -> impl Iterator<Item = usize> {
+    let waits_for = &plan.changes[at].after_changes;
+    plan.changes[..at].iter().enumerate().filter(|(_, change)| waits_for.contains(&change.key)).map(|(position, _)| position)
+}
+
+fn is_ready(plan: &Plan, at: usize, results: &Results) -> bool {
+    before(plan, at).all(|position| results[position] == Some(ChangeResult::Done))
 }
 
 /// Marks what can no longer be begun, until nothing more follows from it.
-fn skip_after_failures(run: &Run<'_>, results: &mut BTreeMap<InstanceKey, ChangeResult>) {
+fn skip_after_failures(run: &Run<'_>, results: &mut Results) {
+    let plan = run.approved.plan();
     // The plan's order is topological: one walk reaches every consequence.
-    for change in &run.approved.plan().changes {
-        let failed = |key: &&InstanceKey| results.get(key).is_some_and(|result| *result != ChangeResult::Done);
-        if results.contains_key(&change.key) {
-            continue;
-        }
-        if let Some(cause) = change.after_changes.iter().find(failed) {
-            let result = ChangeResult::Skipped(cause.clone());
-            (run.progress)(Progress::Ended(change, &result));
-            results.insert(change.key.clone(), result);
+    for at in 0..plan.changes.len() {
+        let failed = |position: &usize| results[*position].as_ref().is_some_and(|result| *result != ChangeResult::Done);
+        if results[at].is_none()
+            && let Some(cause) = before(plan, at).find(failed)
+        {
+            let result = ChangeResult::Skipped(plan.changes[cause].key.clone());
+            (run.progress)(Progress::Ended(&plan.changes[at], &result));
+            results[at] = Some(result);
         }
     }
 }
 
-type Ended<'a> = Vec<(&'a Change, ChangeResult, Option<Receipt>)>;
+type Ended = Vec<(usize, ChangeResult, Option<Receipt>)>;
 
 /// One batch on each target at once.
-async fn carry_out_ready<'a>(run: &Run<'_>, ready: &[&'a Change], known: &order::Attributes) -> Result<Ended<'a>, StoreError> {
-    let mut by_target: BTreeMap<&TargetName, Vec<&'a Change>> = BTreeMap::new();
-    for change in ready {
-        by_target.entry(&change.key.target).or_default().push(change);
+async fn carry_out_ready(run: &Run<'_>, ready: &[usize], known: &order::Attributes) -> Result<Ended, StoreError> {
+    let mut by_target: BTreeMap<&TargetName, Vec<usize>> = BTreeMap::new();
+    for &at in ready {
+        by_target.entry(&run.approved.plan().changes[at].key.target).or_default().push(at);
     }
-    let batches = by_target.into_iter().map(|(target, changes)| carry_out_batch(run, target, changes, known));
+    let batches = by_target.into_iter().map(|(target, positions)| carry_out_batch(run, target, positions, known));
     let mut ended = Vec::new();
     for batch in join_all(batches).await {
         ended.extend(batch?);
@@ -167,31 +176,32 @@ async fn carry_out_ready<'a>(run: &Run<'_>, ready: &[&'a Change], known: &order:
     Ok(ended)
 }
 
-async fn carry_out_batch<'a>(
+async fn carry_out_batch(
     run: &Run<'_>,
     target: &TargetName,
-    mut changes: Vec<&'a Change>,
+    mut positions: Vec<usize>,
     known: &order::Attributes,
-) -> Result<Ended<'a>, StoreError> {
+) -> Result<Ended, StoreError> {
+    let changes = &run.approved.plan().changes;
     let Some(provider) = run.providers.get(target) else {
-        let failure = |change: &Change| Failure {
-            message: format!("the target `{target}` of {} is not defined", change.key),
+        let failure = |at: usize| Failure {
+            message: format!("the target `{target}` of {} is not defined", changes[at].key),
             hint: None,
             retry: Retry::Stalled,
         };
-        return Ok(changes.into_iter().map(|change| (change, ChangeResult::Refused(failure(change)), None)).collect());
+        return Ok(positions.into_iter().map(|at| (at, ChangeResult::Refused(failure(at)), None)).collect());
     };
-    changes.truncate(provider.batch().max(1));
+    positions.truncate(provider.batch().max(1));
     let mut orders = Vec::new();
     let mut ordered = Vec::new();
-    let mut ended: Ended<'a> = Vec::new();
-    for change in changes {
-        match order::order(run, change, known) {
+    let mut ended = Ended::new();
+    for at in positions {
+        match order::order(run, &changes[at], known) {
             Ok(order) => {
                 orders.push(order);
-                ordered.push(change);
+                ordered.push(at);
             }
-            Err(failure) => ended.push((change, ChangeResult::Refused(failure), None)),
+            Err(failure) => ended.push((at, ChangeResult::Refused(failure), None)),
         }
     }
     let now = Utc::now();
@@ -199,14 +209,14 @@ async fn carry_out_batch<'a>(
     boundary::reach("before_intent");
     run.store.intend(&operations)?;
     boundary::reach("after_intent");
-    ordered.iter().for_each(|change| (run.progress)(Progress::Begins(change)));
+    ordered.iter().for_each(|&at| (run.progress)(Progress::Begins(&changes[at])));
     let outcomes = provider.carry_out(&orders).await;
     boundary::reach("after_effect");
     let mut settled = Vec::new();
-    for ((change, order), outcome) in ordered.into_iter().zip(&orders).zip(outcomes) {
+    for ((at, order), outcome) in ordered.into_iter().zip(&orders).zip(outcomes) {
         let (result, receipt) = result_of(outcome);
-        settled.push(settlement(run, change, &order.marker.operation, &result, receipt.as_ref()));
-        ended.push((change, result, receipt));
+        settled.push(settlement(run, &changes[at], &order.marker.operation, &result, receipt.as_ref()));
+        ended.push((at, result, receipt));
     }
     run.store.settle(&settled)?;
     boundary::reach("after_outcome");
@@ -275,12 +285,8 @@ fn settlement(run: &Run<'_>, change: &Change, operation: &str, result: &ChangeRe
 
 /// The changes that a report shows as not carried out, for people: one line each.
 pub fn failures(report: &Report) -> Vec<String> {
-    let skipped: BTreeSet<_> = report
-        .results
-        .iter()
-        .filter(|(_, r)| matches!(r, ChangeResult::Skipped(_) | ChangeResult::NotBegun))
-        .map(|(c, _)| &c.key)
-        .collect();
+    let is_left = |result: &ChangeResult| matches!(result, ChangeResult::Skipped(_) | ChangeResult::NotBegun);
+    let left = report.results.iter().filter(|(_, result)| is_left(result)).count();
     let mut lines: Vec<String> = report
         .results
         .iter()
@@ -298,8 +304,8 @@ pub fn failures(report: &Report) -> Vec<String> {
             }
         })
         .collect();
-    if !skipped.is_empty() {
-        lines.push(format!("{} more not begun", skipped.len()));
+    if left > 0 {
+        lines.push(format!("{left} more not begun"));
     }
     lines
 }

@@ -14,14 +14,16 @@ mod resolve;
 mod rollback;
 mod verdict;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::apply::{self, ChangeResult, Progress, Report, Run, boundary};
-use crate::model::{Bundle, Digest, EnvironmentId, ObservedState, ResourceName, Revision, SecretMark};
+use crate::model::{
+    Address, Bundle, DesiredState, Digest, DriftMode, EnvironmentId, ObservedState, ResourceName, Revision, SecretMark,
+};
 use crate::plan::{self, Inventory, Plan};
 use crate::policy::{ApprovedPlan, RunKind as PolicyRunKind};
 use crate::record::{Condition, ConditionReason, EnvironmentRecord, GenerationState, RunKind};
@@ -129,7 +131,7 @@ async fn pass(context: &Context, record: &EnvironmentRecord, revision: &Revision
         Resolved::Unchanged => return unchanged(context, record, revision, now),
         Resolved::Changed { bundle, inputs } => (bundle, inputs),
     };
-    let prepared = prepare(context, record, *resolved, revision).await?;
+    let mut prepared = prepare(context, record, *resolved, revision).await?;
     recover::record(context, &prepared.recovery)?;
     let mut next = record.clone();
     next.seen = Some(revision.clone());
@@ -141,8 +143,12 @@ async fn pass(context: &Context, record: &EnvironmentRecord, revision: &Revision
     if prepared.plan.is_empty() {
         return step.nothing_to_do(prepared);
     }
-    if let Some(outcome) = step.drift_only(&prepared) {
-        return outcome;
+    if prepared.bundle.desired.sync.drift == DriftMode::Report {
+        let rest = prepared.plan.without_drift();
+        if rest.is_empty() {
+            return step.drift_only(&prepared);
+        }
+        prepared.plan = rest;
     }
     let (approved, warnings) =
         verdict::judge(context, &step.record, &prepared, revision, rules, PolicyRunKind::Apply, now).await?;
@@ -167,11 +173,40 @@ pub async fn prepare(
     let opener = Arc::new(observe::open_secrets(context, &bundle.desired)?);
     let providers = observe::connect(context, &bundle.desired, &opener)?;
     let attempts = recover::attempts(context, environment)?;
-    let observed = observe::observe(&bundle.desired, &inventory, &attempts, &providers).await;
+    let mut seen = observe::observe(&bundle.desired, &inventory, &attempts, &providers).await;
+    let (mut inventory, mut recovery) = recover::recover(&attempts, &seen.observed, inventory);
+    if !recovery.is_empty() {
+        // What is ours now may be called otherwise than what was looked for.
+        seen = observe::observe(&bundle.desired, &inventory, &[], &providers).await;
+    }
     let marks = opener.marks(&bundle.desired.used_secrets());
-    let (inventory, recovery) = recover::recover(&attempts, &observed, inventory, &bundle.desired, &marks, revision);
-    let plan = verdict::plan(context, record, &bundle.desired, &marks, &observed, &inventory, revision).await?;
-    Ok(Prepared { bundle, inventory, observed, plan, marks, recovery, providers })
+    let scene = Scene { desired: &bundle.desired, marks: &marks, seen: &seen, revision };
+    recovery.learn(&scene, &mut inventory);
+    recovery.add_lost(context.store.lost(environment).map_err(store)?);
+    let plan = verdict::plan(context, record, &scene, &inventory).await?;
+    Ok(Prepared { bundle, inventory, observed: seen.observed, plan, marks, recovery, providers })
+}
+
+/// What is desired and what is there, as the planner takes it.
+struct Scene<'a> {
+    desired: &'a DesiredState,
+    marks: &'a BTreeMap<ResourceName, SecretMark>,
+    seen: &'a observe::Seen,
+    revision: &'a Revision,
+}
+
+impl<'a> Scene<'a> {
+    fn input(&self, inventory: &'a Inventory, acknowledged: &'a BTreeSet<Address>) -> plan::Input<'a> {
+        plan::Input {
+            desired: self.desired,
+            marks: self.marks,
+            observed: &self.seen.observed,
+            successors: &self.seen.successors,
+            inventory,
+            acknowledged,
+            commit: if self.revision.is_worktree() { "worktree" } else { &self.revision.commit },
+        }
+    }
 }
 
 /// Nothing that this environment reads has changed: at most the revision that was seen moves on.
@@ -223,23 +258,15 @@ impl Step<'_> {
     }
 
     /// The definitions say to show drift and leave it, and drift is all there is.
-    fn drift_only(&self, prepared: &Prepared) -> Option<Result<Outcome, Stop>> {
-        let report_only = prepared.bundle.desired.sync.drift == crate::model::DriftMode::Report;
-        if !report_only || !prepared.plan.without_drift().is_empty() {
-            return None;
-        }
+    fn drift_only(&self, prepared: &Prepared) -> Result<Outcome, Stop> {
         let mut record = self.record.clone();
         record.observed_at = Some(self.now);
         let drifted: Vec<String> = prepared.plan.changes.iter().map(|change| change.key.to_string()).collect();
         let message = format!("{} drifted, left as it is (sync.drift = \"report\"): {}", drifted.len(), drifted.join(", "));
         let record = record.conclude(Condition::Stalled { reason: ConditionReason::Drifted, message }, self.now);
-        let outcome = self.context.store.put_environment(&record).map_err(|error| Stop::internal(&error)).map(|()| Outcome {
-            condition: record.condition.clone(),
-            plan: Some(prepared.plan.clone()),
-            report: None,
-            requeue: until_due(&record, self.now),
-        });
-        Some(outcome)
+        self.context.store.put_environment(&record).map_err(|error| Stop::internal(&error))?;
+        let requeue = until_due(&record, self.now);
+        Ok(Outcome { condition: record.condition, plan: Some(prepared.plan.clone()), report: None, requeue })
     }
 
     /// Applies, ends the generation, and writes it into Git.

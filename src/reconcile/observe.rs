@@ -7,7 +7,7 @@ use futures_util::future::join_all;
 
 use super::{Context, Stop};
 use crate::apply::Providers;
-use crate::model::{DesiredState, Observed, ObservedState, SecretResolver, TargetName};
+use crate::model::{DesiredState, InstanceKey, Observed, ObservedState, SecretResolver, TargetName};
 use crate::plan::{self, Attempt, Inventory};
 use crate::provider::{self, Lookup, Query};
 use crate::record::ConditionReason;
@@ -44,15 +44,24 @@ pub(super) fn connect(context: &Context, desired: &DesiredState, secrets: &Arc<O
     Ok(providers)
 }
 
+/// What was seen.
+pub(super) struct Seen {
+    /// Everything that is desired, owned or was attempted.
+    pub(super) observed: ObservedState,
+    /// The new names of what is renamed.
+    pub(super) successors: ObservedState,
+}
+
 /// Observes everything that is desired, owned or was attempted. What could not be found out is `Unknown`.
-pub(super) async fn observe(
-    desired: &DesiredState,
-    inventory: &Inventory,
-    attempts: &[Attempt],
-    providers: &Providers,
-) -> ObservedState {
+pub(super) async fn observe(desired: &DesiredState, inventory: &Inventory, attempts: &[Attempt], providers: &Providers) -> Seen {
+    let plan::Lookups { instances, successors } = plan::lookups(desired, inventory, attempts);
+    let (observed, successors) = tokio::join!(ask(providers, instances), ask(providers, successors));
+    Seen { observed, successors }
+}
+
+async fn ask(providers: &Providers, sought: BTreeMap<InstanceKey, plan::Sought<'_>>) -> ObservedState {
     let mut queries: BTreeMap<TargetName, Query> = BTreeMap::new();
-    for (key, sought) in plan::lookups(desired, inventory, attempts) {
+    for (key, sought) in sought {
         let lookup = Lookup { claim: sought.claim, spec: sought.spec.cloned(), owned: sought.owned.cloned() };
         queries.entry(key.target.clone()).or_default().instances.insert(key, lookup);
     }

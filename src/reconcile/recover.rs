@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::Utc;
 
-use super::{Context, Stop};
-use crate::model::{DesiredState, EnvironmentId, InstanceKey, ObservedState, ResourceName, Revision, SecretMark};
+use super::{Context, Scene, Stop};
+use crate::model::{EnvironmentId, InstanceKey, ObservedState};
 use crate::plan::{self, Attempt, Inventory, Owned, Resolution};
 use crate::record::{ConditionReason, Operation, OperationState};
 use crate::store::Settled;
@@ -47,15 +47,8 @@ pub(super) struct Recovery {
     pub(super) earlier: BTreeMap<InstanceKey, Vec<String>>,
 }
 
-/// Brings the inventory along: outcomes that can be told now, what is ours by its mark, what is gone.
-pub(super) fn recover(
-    attempts: &[Attempt],
-    observed: &ObservedState,
-    mut inventory: Inventory,
-    desired: &DesiredState,
-    marks: &BTreeMap<ResourceName, SecretMark>,
-    revision: &Revision,
-) -> (Inventory, Recovery) {
+/// Settles what can be told of earlier operations, and brings the inventory along.
+pub(super) fn recover(attempts: &[Attempt], observed: &ObservedState, mut inventory: Inventory) -> (Inventory, Recovery) {
     let mut recovery = Recovery::default();
     let resolutions = plan::recover(attempts, observed, &inventory);
     for attempt in attempts {
@@ -70,27 +63,37 @@ pub(super) fn recover(
             None => continue,
         };
         if let Some(owned) = &owned {
+            if let Some(from) = &attempt.from {
+                inventory.remove(&from.on(attempt.key.target.clone()));
+            }
             bring(&mut inventory, &attempt.key, owned.clone());
         }
         recovery.settled.push(Settled { operation: attempt.operation.clone(), state, error: None, inventory: owned });
     }
-    let learnt = plan::records(
-        &plan::Input {
-            desired,
-            marks,
-            observed,
-            inventory: &inventory,
-            acknowledged: &BTreeSet::new(),
-            commit: &revision.commit,
-        },
-        revision,
-    );
-    let recorded = learnt.recorded.into_iter().map(|(key, owned)| (key, Some(owned)));
-    recovery.rows = recorded.chain(learnt.forgotten.into_iter().map(|key| (key, None))).collect();
-    for (key, owned) in &recovery.rows {
-        bring(&mut inventory, key, owned.clone());
-    }
     (inventory, recovery)
+}
+
+impl Recovery {
+    pub(super) fn is_empty(&self) -> bool {
+        self.settled.is_empty()
+    }
+
+    /// Adds the operations that were lost in earlier passes.
+    pub(super) fn add_lost(&mut self, lost: BTreeMap<InstanceKey, Vec<String>>) {
+        for (key, operations) in lost {
+            self.earlier.entry(key).or_default().extend(operations);
+        }
+    }
+
+    /// What the inventory learns without a change: what is ours and as desired comes in, what is gone goes out.
+    pub(super) fn learn(&mut self, scene: &Scene<'_>, inventory: &mut Inventory) {
+        let learnt = plan::records(&scene.input(inventory, &BTreeSet::new()), scene.revision);
+        let recorded = learnt.recorded.into_iter().map(|(key, owned)| (key, Some(owned)));
+        self.rows = recorded.chain(learnt.forgotten.into_iter().map(|key| (key, None))).collect();
+        for (key, owned) in &self.rows {
+            bring(inventory, key, owned.clone());
+        }
+    }
 }
 
 fn bring(inventory: &mut Inventory, key: &InstanceKey, owned: Option<Owned>) {

@@ -4,10 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Utc};
 
-use super::{Context, Prepared, Stop, with_source};
-use crate::model::{
-    Address, DesiredState, Digest, EnvironmentId, ObservedState, ResourceName, Revision, SecretMark, canonical_digest,
-};
+use super::{Context, Prepared, Scene, Stop, with_source};
+use crate::model::{Address, DesiredState, Digest, EnvironmentId, ResourceName, Revision, SecretMark, canonical_digest};
 use crate::plan::{self, BlockReason, Inventory, Plan};
 use crate::policy::{self, Acknowledgement, ApprovedPlan, Budget, Refusal, Request, RuleFiles};
 use crate::record::{Condition, ConditionReason, EnvironmentRecord, QuarantineEntry, absent_digest};
@@ -19,21 +17,15 @@ const COMMITS: usize = 1_000;
 pub(super) async fn plan(
     context: &Context,
     record: &EnvironmentRecord,
-    desired: &DesiredState,
-    marks: &BTreeMap<ResourceName, SecretMark>,
-    observed: &ObservedState,
+    scene: &Scene<'_>,
     inventory: &Inventory,
-    revision: &Revision,
 ) -> Result<Plan, Stop> {
-    let commit = if revision.is_worktree() { "worktree" } else { &revision.commit };
-    let make =
-        |acknowledged: &BTreeSet<Address>| plan::plan(&plan::Input { desired, marks, observed, inventory, acknowledged, commit });
-    let made = make(&BTreeSet::new());
+    let made = plan::plan(&scene.input(inventory, &BTreeSet::new()));
     if made.orphaned.is_empty() {
         return Ok(made);
     }
-    let acknowledged: BTreeSet<Address> = policy::acknowledged_deletes(&acknowledgements(context, record, revision).await?);
-    Ok(if acknowledged.is_empty() { made } else { make(&acknowledged) })
+    let acknowledged = policy::acknowledged_deletes(&acknowledgements(context, record, scene.revision).await?);
+    Ok(if acknowledged.is_empty() { made } else { plan::plan(&scene.input(inventory, &acknowledged)) })
 }
 
 /// The acknowledgements in the commits since the last applied revision: each is used once, since the next search starts

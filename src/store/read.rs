@@ -1,11 +1,13 @@
 //! Reading back.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use rusqlite::{OptionalExtension, params};
 
 use super::{Store, StoreError, from_row};
-use crate::model::EnvironmentId;
+use crate::model::{EnvironmentId, InstanceKey};
 use crate::plan::{Inventory, Plan};
-use crate::record::{EnvironmentRecord, Generation, GenerationState, Operation, Quarantine, SourceRecord};
+use crate::record::{EnvironmentRecord, Generation, GenerationState, Operation, OperationState, Quarantine, SourceRecord};
 
 impl Store {
     /// The record of an environment; `None` where it was never looked at.
@@ -118,6 +120,31 @@ impl Store {
             "SELECT record FROM operation WHERE environment = ?1 AND unresolved = 1 ORDER BY id",
             [environment.to_string()],
         )
+    }
+
+    /// Operations that left nothing to be seen, by instance, since the last one for it that was done: what they uploaded
+    /// may still be there.
+    ///
+    /// # Errors
+    /// [`StoreError`]
+    pub fn lost(&self, environment: &EnvironmentId) -> Result<BTreeMap<InstanceKey, Vec<String>>, StoreError> {
+        let newest_first: Vec<Operation> = self.rows(
+            "operation",
+            "SELECT record FROM operation WHERE environment = ?1 ORDER BY id DESC LIMIT 1000",
+            [environment.to_string()],
+        )?;
+        let mut done = BTreeSet::new();
+        let mut lost: BTreeMap<InstanceKey, Vec<String>> = BTreeMap::new();
+        for operation in newest_first {
+            match operation.state {
+                OperationState::Done | OperationState::FoundDone => drop(done.insert(operation.key)),
+                OperationState::NotSeen if !done.contains(&operation.key) => {
+                    lost.entry(operation.key).or_default().push(operation.id);
+                }
+                _ => {}
+            }
+        }
+        Ok(lost)
     }
 
     /// What a rollback quarantined, if anything still is.
