@@ -9,12 +9,12 @@
 //! **Invariant:** everything that can be refused here (bytes that are missing, secrets that do not open, routes that
 //! are taken) is, before the first write.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod triggers;
 
 use http::Method;
 use serde_json::{Value as Json, json};
 
-use crate::model::{Marker, Properties, Secret, Value};
+use crate::model::{Marker, Properties, Secret};
 use crate::plan::{Action, Precondition};
 use crate::provider::{Order, Outcome, ProviderError, Receipt};
 
@@ -24,9 +24,9 @@ use super::client::Payload;
 use super::fault::Fault;
 use super::lists::{Lists, zones_of};
 use super::observe;
-use super::path::{Grammar, path, with_query};
+use super::path::{Grammar, with_query};
 use super::read::{self, Active};
-use super::upload::{self, annotations, names};
+use super::upload::{self, annotations};
 use super::wire::{Version, Versions};
 
 /// The properties that are versioned: a change of one of them is a new version.
@@ -284,87 +284,6 @@ impl Work<'_> {
         Ok(())
     }
 
-    /// Writes the whole set of crons, where it is not there: those desired, and those that are not ours. `read` says
-    /// that there may be some already.
-    async fn write_crons(&mut self, read: bool) -> Result<(), Outcome> {
-        let ours: BTreeSet<String> = names(&self.before, "crons").union(&names(&self.after, "crons")).cloned().collect();
-        let live: BTreeSet<String> = if read {
-            let crons = read::crons(&self.provider.client, &self.provider.account, self.script).await;
-            crons.map_err(|fault| self.unread(fault))?.into_iter().collect()
-        } else {
-            BTreeSet::new()
-        };
-        let mut crons = names(&self.after, "crons");
-        crons.extend(live.iter().filter(|cron| !ours.contains(*cron)).cloned());
-        if crons == live {
-            return Ok(());
-        }
-        let body = Json::Array(crons.into_iter().map(|cron| json!({ "cron": cron })).collect());
-        let path = self.path(&["schedules"]);
-        self.write(Method::PUT, &path, Payload::Json(body), &[]).await?;
-        Ok(())
-    }
-
-    /// Switches the workers.dev name on or off, where it is not so; previews stay as they are.
-    async fn write_subdomain(&mut self) -> Result<(), Outcome> {
-        let wanted = matches!(self.after.get("workers_dev"), Some(Value::Bool(true)));
-        let now = read::subdomain(&self.provider.client, &self.provider.account, self.script).await;
-        let now = now.map_err(|fault| self.unread(fault))?;
-        if now.enabled == wanted {
-            return Ok(());
-        }
-        let mut body = json!({ "enabled": wanted });
-        if let Some(previews) = now.previews_enabled {
-            body["previews_enabled"] = json!(previews);
-        }
-        let path = self.path(&["subdomain"]);
-        self.write(Method::POST, &path, Payload::Json(body), &[]).await?;
-        Ok(())
-    }
-
-    /// What of the routes is to be written.
-    fn route_changes(&self) -> Result<RouteChanges, Outcome> {
-        let (before, after) = (routes(&self.before), routes(&self.after));
-        let mut changes = RouteChanges::default();
-        for (pattern, zone) in before.iter().filter(|(pattern, zone)| after.get(*pattern) != Some(zone)) {
-            let Some(Ok(read)) = self.lists.zones.get(zone) else { continue };
-            let mine = read.routes.iter().filter(|r| r.pattern == *pattern && r.script.as_deref() == Some(self.script));
-            changes.remove.extend(mine.map(|route| (read.id.clone(), route.id.clone())));
-        }
-        for (pattern, zone) in &after {
-            let Some(Ok(read)) = self.lists.zones.get(zone) else {
-                return Err(Outcome::Conflict(format!("zone `{zone}` was not read")));
-            };
-            match read.routes.iter().find(|r| r.pattern == *pattern) {
-                None => changes.add.push((read.id.clone(), pattern.clone())),
-                Some(route) if route.script.as_deref() == Some(self.script) => {}
-                Some(route) => {
-                    let holder = route.script.as_deref().unwrap_or("no Worker");
-                    return Err(Outcome::Conflict(format!("route `{pattern}` belongs to {holder}")));
-                }
-            }
-        }
-        Ok(changes)
-    }
-
-    async fn write_routes(&mut self, changes: RouteChanges) -> Result<(), Outcome> {
-        for (zone, route) in changes.remove {
-            Grammar::Id.check(&route).map_err(|error| self.unread(Fault::own(error)))?;
-            let path = path(&["zones", &zone, "workers", "routes", &route]);
-            match self.try_write(Method::DELETE, &path, Payload::Empty, &[]).await {
-                Ok(_) => {}
-                Err(fault) if fault.status == Some(404) => {}
-                Err(fault) => return Err(self.failed(fault)),
-            }
-        }
-        for (zone, pattern) in changes.add {
-            let body = json!({ "pattern": pattern, "script": self.script });
-            let path = path(&["zones", &zone, "workers", "routes"]);
-            self.write(Method::POST, &path, Payload::Json(body), &[]).await?;
-        }
-        Ok(())
-    }
-
     /// Removes our routes, then the Worker. Without `force`: a Worker that others are bound to, or that owns Durable
     /// Objects, is refused by the API, and that is for a person to decide.
     async fn delete(mut self) -> Outcome {
@@ -382,21 +301,4 @@ impl Work<'_> {
             Err(fault) => self.failed(fault),
         }
     }
-}
-
-/// Routes to be written, by the id of their zone.
-#[derive(Default)]
-struct RouteChanges {
-    /// Zone and route.
-    remove: Vec<(String, String)>,
-    /// Zone and pattern.
-    add: Vec<(String, String)>,
-}
-
-/// The routes in `properties`: pattern to zone.
-fn routes(properties: &Properties) -> BTreeMap<String, String> {
-    let routes = properties.get("routes").and_then(Value::as_table).into_iter().flatten();
-    routes
-        .filter_map(|(pattern, route)| Some((pattern.clone(), route.as_table()?.get("zone_name")?.as_text()?.to_owned())))
-        .collect()
 }
