@@ -1,5 +1,7 @@
 //! The named boundaries of an apply, at which the crash tests kill the process.
 //!
+//! Goes in: the name of a boundary that is reached. Comes out: nothing, or the end of the process.
+//!
 //! **Invariant:** without the feature `failpoints` there is nothing here that runs.
 
 /// Every boundary, in the order in which an apply reaches them.

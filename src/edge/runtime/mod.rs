@@ -17,6 +17,7 @@ mod process;
 pub(super) mod store;
 mod supervisor;
 
+pub use guard::{LEAD_VERB, lead_group};
 pub use locate::find_workerd;
 
 pub(super) use supervisor::{Entry, PrepareError, Settings, Supervisor};

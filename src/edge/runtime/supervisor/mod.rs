@@ -56,8 +56,10 @@ pub(in crate::edge) struct Supervisor {
 }
 
 /// What an operator chooses of the runtime.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(in crate::edge) struct Settings {
+    /// The program that leads the processes' group.
+    pub(in crate::edge) guard: Option<PathBuf>,
     /// For how long what was given to `waitUntil` may go on.
     pub(in crate::edge) linger: Duration,
     /// Whether Workers may call private and loopback addresses.
@@ -108,7 +110,7 @@ impl Supervisor {
         let (engine, missing) = match workerd {
             Ok(workerd) => {
                 let version = locate::version_of(&workerd)?;
-                let guard = Arc::new(Guard::start(&data.join("processes"))?);
+                let guard = Arc::new(Guard::start(settings.guard.clone(), &data.join("processes"))?);
                 clear(&run)?;
                 let store = Store::new(&workerd, Arc::clone(&guard), &data.join("kv"), &run)?;
                 (Some(Engine { workerd, version, data, store, candidate: Mutex::new(None), guard }), String::new())
