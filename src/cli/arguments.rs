@@ -32,25 +32,60 @@ Exit status: 0 all is well; 1 an error; 2 plan found changes, or status an envir
 #[derive(Debug, Clone, Args)]
 pub(super) struct Global {
     /// The daemon's settings file [default: /etc/trunkline/daemon.toml, if it is there]
-    #[arg(long, global = true, env = "TRUNKLINE_CONFIG", value_name = "FILE")]
+    #[arg(
+        long,
+        global = true,
+        help_heading = "Installation",
+        hide_env_values = true,
+        env = "TRUNKLINE_CONFIG",
+        value_name = "FILE"
+    )]
     pub(super) config: Option<PathBuf>,
     /// Where the store and the daemon's repository are [default: /var/lib/trunkline for root, else ~/.local/state/trunkline]
-    #[arg(long, global = true, env = "TRUNKLINE_DATA", value_name = "DIR")]
+    #[arg(
+        long,
+        global = true,
+        help_heading = "Installation",
+        hide_env_values = true,
+        env = "TRUNKLINE_DATA",
+        value_name = "DIR"
+    )]
     pub(super) data: Option<PathBuf>,
     /// The repository that is followed: an https or ssh URL, or a path
-    #[arg(long, global = true, env = "TRUNKLINE_REMOTE", value_name = "URL")]
+    #[arg(
+        long,
+        global = true,
+        help_heading = "Installation",
+        hide_env_values = true,
+        env = "TRUNKLINE_REMOTE",
+        value_name = "URL"
+    )]
     pub(super) remote: Option<String>,
     /// The branch that is followed [default: main]
-    #[arg(long, global = true, env = "TRUNKLINE_BRANCH", value_name = "NAME")]
+    #[arg(
+        long,
+        global = true,
+        help_heading = "Installation",
+        hide_env_values = true,
+        env = "TRUNKLINE_BRANCH",
+        value_name = "NAME"
+    )]
     pub(super) branch: Option<String>,
     /// The age identity that opens secrets [default: the systemd credential trunkline-identity, if there is one]
-    #[arg(long, global = true, env = "TRUNKLINE_IDENTITY", value_name = "FILE")]
+    #[arg(
+        long,
+        global = true,
+        help_heading = "Installation",
+        hide_env_values = true,
+        env = "TRUNKLINE_IDENTITY",
+        value_name = "FILE"
+    )]
     pub(super) identity: Option<PathBuf>,
     /// When to use colour
-    #[arg(long, global = true, value_enum, default_value_t = Colour::Auto, value_name = "WHEN")]
+    #[arg(long, global = true, help_heading = "Messages", value_enum, default_value_t = Colour::Auto, value_name = "WHEN")]
     pub(super) color: Colour,
     /// What to log on standard error, such as `info` or `trunkline=debug`
-    #[arg(long, global = true, env = "TRUNKLINE_LOG", value_name = "FILTER")]
+    #[arg(long, global = true, help_heading = "Messages", hide_env_values = true, env = "TRUNKLINE_LOG", value_name = "FILTER")]
     pub(super) log: Option<String>,
 }
 
@@ -119,6 +154,10 @@ pub(super) enum Verb {
 }
 
 #[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  trunkline check                    the folder you are in
+  trunkline check --output json      for an editor or a pull request")]
 pub(super) struct Check {
     /// The folder of definitions
     #[arg(default_value = ".")]
@@ -128,6 +167,13 @@ pub(super) struct Check {
 }
 
 #[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  trunkline plan --worktree .        what your changes would do, before you commit them
+  trunkline plan production          what a daemon would do now, at the head of the branch
+  trunkline plan --output json       one document, version 1: {version, revision, plans: [{plan, refused, warnings}]}
+
+Exit status: 0 nothing to do; 2 changes; 1 an error, or a plan that a rule refuses.")]
 pub(super) struct Plan {
     /// Only these environments
     pub(super) environments: Vec<EnvironmentId>,
@@ -139,6 +185,12 @@ pub(super) struct Plan {
 }
 
 #[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  trunkline apply --remote /srv/config.git --identity ./identity
+  trunkline apply staging            only this environment
+
+Where a daemon works on the same data folder, it is asked to look now, and watched until it has.")]
 pub(super) struct Apply {
     /// Only these environments
     pub(super) environments: Vec<EnvironmentId>,
@@ -147,6 +199,12 @@ pub(super) struct Apply {
 }
 
 #[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  trunkline run --remote https://git.example.com/ads/config.git --identity /etc/trunkline/identity
+  trunkline run --config /etc/trunkline/daemon.toml
+
+On SIGTERM the change in hand is finished and recorded. Units for systemd are in the folder systemd/ of the source.")]
 pub(super) struct Run {
     /// How often to ask the remote, such as 30s or 5m [default: 1m]
     #[arg(long, value_parser = parse_interval, value_name = "INTERVAL")]
@@ -154,6 +212,10 @@ pub(super) struct Run {
 }
 
 #[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  trunkline status
+  trunkline status production --output json    {version, source, environments: [...]}")]
 pub(super) struct Status {
     /// Only these environments
     pub(super) environments: Vec<EnvironmentId>,
@@ -162,6 +224,11 @@ pub(super) struct Status {
 }
 
 #[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  trunkline history production -n 5
+  trunkline history production --generation 7  its plan and its operations
+  git log --notes=trunkline                    the same record, in any clone (fetch refs/notes/trunkline)")]
 pub(super) struct History {
     /// Only these environments
     pub(super) environments: Vec<EnvironmentId>,
@@ -176,6 +243,14 @@ pub(super) struct History {
 }
 
 #[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  trunkline rollback production                      the revision before what runs
+  trunkline rollback production --to 1a2b3c4         a recorded revision; `trunkline history` lists them
+
+The recorded bundle is applied at once, also while the Git host is away. What the abandoned revision introduced is
+quarantined: it is held, by name, until a commit changes it or `trunkline resume` lifts it. The revert is committed on a
+branch for people to merge. Auto-apply stays on.")]
 pub(super) struct Rollback {
     /// Where
     pub(super) environment: EnvironmentId,
@@ -194,6 +269,10 @@ pub(super) struct Resume {
 }
 
 #[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  trunkline edge --data /var/lib/edge --token-file /etc/trunkline/edge-token
+  CLOUDFLARE_API_BASE_URL=http://127.0.0.1:8787/client/v4 CLOUDFLARE_API_TOKEN=... wrangler deploy")]
 pub(super) struct Edge {
     /// Where the REST API listens
     #[arg(long, default_value = "127.0.0.1:8787", value_name = "ADDRESS")]
@@ -219,6 +298,10 @@ pub(super) struct Edge {
 }
 
 #[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  trunkline demo --once              the whole story in half a minute, with evidence; exit status 3 without workerd
+  trunkline demo                     keep it running, and try things yourself")]
 pub(super) struct Demo {
     /// Tell the story, show the evidence of each step, and exit
     #[arg(long)]

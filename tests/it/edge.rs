@@ -1,7 +1,7 @@
 //! The edge with the real runtime and the real wrangler.
 
 #[path = "edge/bench.rs"]
-mod bench;
+pub(crate) mod bench;
 #[path = "edge/deploy.rs"]
 mod deploy;
 #[path = "edge/features.rs"]

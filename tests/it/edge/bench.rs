@@ -21,7 +21,7 @@ pub(super) struct Bench {
 }
 
 /// The real runtime, or a failure that says how to get it.
-pub(super) fn workerd() -> PathBuf {
+pub(crate) fn workerd() -> PathBuf {
     let cache = cache().join("node_modules/workerd/bin/workerd");
     edge::find_workerd(None).or_else(|_| edge::find_workerd(Some(&cache))).expect(
         "these tests need workerd: run tests/run, which installs it, or set TRUNKLINE_WORKERD (npm install workerd@1.20261117.1)",
@@ -29,7 +29,7 @@ pub(super) fn workerd() -> PathBuf {
 }
 
 /// Where the tests' tools are installed.
-pub(super) fn cache() -> PathBuf {
+pub(crate) fn cache() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/.cache/npm")
 }
 
