@@ -20,7 +20,8 @@ use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use crate::apply::{self, ChangeResult, Progress, Report, Run, boundary};
+use crate::apply::{self, ChangeResult, Progress, Report, Run};
+use crate::boundary;
 use crate::model::{
     Address, Bundle, DesiredState, Digest, DriftMode, EnvironmentId, ObservedState, ResourceName, Revision, SecretMark,
 };
