@@ -1,7 +1,7 @@
 //! The record in Git: a note on the commit, a ref for what runs, pushed where the remote allows it.
 
 use super::{Context, with_source};
-use crate::apply::boundary;
+use crate::boundary;
 use crate::model::EnvironmentId;
 use crate::record::{GenerationState, Note};
 use crate::source::Pushed;
@@ -34,10 +34,11 @@ async fn try_publish(context: &Context, environment: &EnvironmentId) -> Result<(
             let line = serde_json::to_value(&note).map_err(|e| text(&e))?;
             source.annotate(&generation.revision.commit, &line).map_err(|e| text(&e))?;
         }
+        boundary::reach("after_note");
         if let Some(newest) = generations.iter().rev().find(|g| g.state == GenerationState::Applied) {
             source.set_applied(&id, &newest.revision.commit).map_err(|e| text(&e))?;
         }
-        boundary::reach("after_note");
+        boundary::reach("after_applied_ref");
         if push { source.push_records().map_err(|e| text(&e)) } else { Ok(Pushed::Done) }
     })
     .await?;
@@ -47,5 +48,7 @@ async fn try_publish(context: &Context, environment: &EnvironmentId) -> Result<(
     }
     let Some(mut record) = context.store.environment(&environment).map_err(|e| text(&e))? else { return Ok(()) };
     record.unpublished = false;
-    context.store.put_environment(&record).map_err(|e| text(&e))
+    context.store.put_environment(&record).map_err(|e| text(&e))?;
+    boundary::reach("after_published");
+    Ok(())
 }

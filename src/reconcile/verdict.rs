@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use chrono::{DateTime, Utc};
 
 use super::{Context, Prepared, Scene, Stop, with_source};
-use crate::model::{Address, DesiredState, Digest, EnvironmentId, ResourceName, Revision, SecretMark, canonical_digest};
+use crate::apply::{ChangeResult, Report};
+use crate::model::{Address, DesiredState, Digest, EnvironmentId, ResourceName, Retry, Revision, SecretMark, canonical_digest};
 use crate::plan::{self, BlockReason, Inventory, Plan};
 use crate::policy::{self, Acknowledgement, ApprovedPlan, Budget, Refusal, Request, RuleFiles};
 use crate::record::{Condition, ConditionReason, EnvironmentRecord, QuarantineEntry, absent_digest};
@@ -166,6 +167,23 @@ pub(super) fn blocked(plan: &Plan) -> Option<Condition> {
             message: format!("{} needs {key}, which is blocked{more}", first.key),
         },
     })
+}
+
+/// Where an environment stands after an apply that was not complete.
+pub(super) fn failed(report: &Report, message: String) -> Condition {
+    let passes = |result: &ChangeResult| match result {
+        ChangeResult::Unknown(_)
+        | ChangeResult::Conflict(_)
+        | ChangeResult::NotBegun
+        | ChangeResult::Skipped(_)
+        | ChangeResult::Done => true,
+        ChangeResult::Refused(failure) => failure.retry != Retry::Stalled,
+    };
+    if report.results.iter().all(|(_, result)| passes(result)) {
+        Condition::Reconciling { reason: ConditionReason::ApplyFailed, message }
+    } else {
+        Condition::Stalled { reason: ConditionReason::ApplyFailed, message }
+    }
 }
 
 /// What a rollback from `bad` to `good` quarantines.

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::{Address, Digest, EnvironmentId, Revision};
+use crate::model::{Address, Digest, EnvironmentId, Inputs, Revision};
 
 /// One desired state of one resource that a bad generation introduced.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -31,4 +31,16 @@ pub struct Quarantine {
     pub owner: String,
     /// What may not come back.
     pub entries: Vec<QuarantineEntry>,
+    /// The revert that has still to be proposed to people.
+    #[serde(default)]
+    pub revert: Option<Revert>,
+}
+
+/// A revert that makes what is merged what runs after a rollback.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Revert {
+    /// The revision that runs again.
+    pub good: Revision,
+    /// What the environment read of the abandoned one: files that it did not read are not reverted.
+    pub inputs: Option<Inputs>,
 }
