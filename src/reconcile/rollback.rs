@@ -2,7 +2,7 @@
 
 use chrono::Utc;
 
-use super::{Context, Event, Outcome, Step, Stop, load_rules, prepare, publish, verdict, with_source};
+use super::{Context, Event, Look, Outcome, Step, Stop, load_rules, prepare, publish, verdict, with_source};
 use crate::model::{Bundle, EnvironmentId, Inputs};
 use crate::policy;
 use crate::record::{Condition, ConditionReason, EnvironmentRecord, Generation, GenerationState, Quarantine, RunKind};
@@ -92,7 +92,7 @@ pub async fn rollback(
     let good = context.store.bundle(&target.bundle)?.ok_or_else(missing)?;
     let bad = context.store.bundle(&current.bundle)?;
 
-    let prepared = prepare(context, &record, good.clone(), &target.revision).await.map_err(stopped)?;
+    let prepared = prepare(context, &record, good.clone(), &target.revision, Look::Lists).await.map_err(stopped)?;
     let rules = load_rules(context).map_err(RollbackError::Stopped)?;
     let now = Utc::now();
     let step = Step {
@@ -101,6 +101,7 @@ pub async fn rollback(
         inputs: None::<Inputs>,
         revision: &target.revision,
         kind: RunKind::Rollback,
+        drifted: Vec::new(),
         now,
     };
     let outcome = if prepared.plan.is_empty() {
