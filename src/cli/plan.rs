@@ -17,7 +17,7 @@ use crate::model::{EnvironmentId, Revision, Tree};
 use crate::plan::{RenderOptions, render_text, to_json};
 use crate::policy::RunKind;
 use crate::provider::cloudflare;
-use crate::reconcile::{Context, judge, load_rules, prepare};
+use crate::reconcile::{Context, Look, judge, load_rules, prepare};
 use crate::record::EnvironmentRecord;
 use crate::secrets::Identities;
 use crate::settings::Settings;
@@ -36,7 +36,7 @@ pub(super) async fn plan(global: &Global, verb: &Plan) -> Result<u8, Failure> {
         let Some(bundle) = resolution.bundle else { continue };
         let record = context.store.environment(&environment).map_err(|error| workspace::store_failure(&error))?;
         let record = record.unwrap_or_else(|| EnvironmentRecord::new(environment.clone(), Utc::now()));
-        let prepared = Box::pin(prepare(&context, &record, bundle, &revision)).await;
+        let prepared = Box::pin(prepare(&context, &record, bundle, &revision, Look::Deep)).await;
         let prepared = prepared.map_err(|stop| Failure::new(format!("{environment}: {}", stop.condition.message())))?;
         let rules = load_rules(&context).map_err(Failure::new)?;
         let judged = judge(&context, &record, &prepared, &revision, rules, RunKind::Apply, Utc::now()).await;

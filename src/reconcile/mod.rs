@@ -32,6 +32,7 @@ use crate::record::{Condition, ConditionReason, EnvironmentRecord, GenerationSta
 use crate::store::Begin;
 
 pub use context::{Context, Event, with_source};
+pub use observe::Look;
 pub use publish::publish;
 pub use resolve::{Resolved, load_rules};
 pub use rollback::{RollbackError, RolledBack, rollback};
@@ -91,7 +92,7 @@ pub struct Prepared {
 
 /// One pass: resolve, observe, plan, judge, apply, record.
 ///
-/// `force` looks at the live world although nothing changed and no drift check is due.
+/// `force` looks at the live world, and reads it in full, although nothing changed and no look is due.
 pub async fn reconcile(context: &Context, environment: &EnvironmentId, revision: &Revision, force: bool) -> Outcome {
     let now = Utc::now();
     let record = match context.store.environment(environment) {
@@ -155,24 +156,28 @@ async fn pass(context: &Context, record: &EnvironmentRecord, revision: &Revision
         Resolved::Unchanged => return unchanged(context, record, revision, now),
         Resolved::Changed { bundle, inputs } => (bundle, inputs),
     };
-    let mut prepared = prepare(context, record, *resolved, revision).await?;
+    let look = observe::look(record, force, now);
+    let mut prepared = prepare(context, record, *resolved, revision, look).await?;
     recover::record(context, &prepared.recovery)?;
     let mut next = record.clone();
     next.seen = Some(revision.clone());
     next.rules = rules.as_ref().map(resolve::rules_digest);
     next.interval_seconds = prepared.bundle.desired.sync.interval_seconds;
     next.orphaned = prepared.plan.orphaned.iter().map(|o| format!("{}: {}", o.key, o.reason)).collect();
-    let step = Step { context, record: next, inputs, revision, kind: RunKind::Apply, quarantine: None, now };
-    verdict::held_by_quarantine(context, &prepared)?;
-    if prepared.plan.is_empty() {
-        return step.nothing_to_do(prepared).await;
+    if look == Look::Deep && prepared.plan.blocked.is_empty() {
+        next.deep_at = Some(now);
     }
+    let mut step =
+        Step { context, record: next, inputs, revision, kind: RunKind::Apply, quarantine: None, drifted: Vec::new(), now };
+    verdict::held_by_quarantine(context, &prepared)?;
     if prepared.bundle.desired.sync.drift == DriftMode::Report {
         let rest = prepared.plan.without_drift();
-        if rest.is_empty() {
-            return step.drift_only(&prepared);
-        }
+        let is_left = |change: &&plan::Change| !rest.changes.contains(change);
+        step.drifted = prepared.plan.changes.iter().filter(is_left).map(|change| change.key.to_string()).collect();
         prepared.plan = rest;
+    }
+    if prepared.plan.is_empty() {
+        return step.nothing_to_do(prepared).await;
     }
     let (approved, warnings) =
         verdict::judge(context, &step.record, &prepared, revision, rules, PolicyRunKind::Apply, now).await?;
@@ -188,6 +193,7 @@ pub async fn prepare(
     record: &EnvironmentRecord,
     bundle: Bundle,
     revision: &Revision,
+    look: Look,
 ) -> Result<Prepared, Stop> {
     let environment = &record.environment;
     let store = |error: crate::store::StoreError| Stop::internal(&error);
@@ -197,11 +203,11 @@ pub async fn prepare(
     let opener = Arc::new(observe::open_secrets(context, &bundle.desired)?);
     let providers = observe::connect(context, &bundle.desired, &opener)?;
     let attempts = recover::attempts(context, environment)?;
-    let mut seen = observe::observe(&bundle.desired, &inventory, &attempts, &providers).await;
+    let mut seen = observe::observe(&bundle.desired, &inventory, &attempts, &providers, look).await;
     let (mut inventory, mut recovery) = recover::recover(&attempts, &seen.observed, inventory);
     if !recovery.is_empty() {
         // What is ours now may be called otherwise than what was looked for.
-        seen = observe::observe(&bundle.desired, &inventory, &[], &providers).await;
+        seen = observe::observe(&bundle.desired, &inventory, &[], &providers, look).await;
     }
     let marks = opener.marks(&bundle.desired.used_secrets());
     let scene = Scene { desired: &bundle.desired, marks: &marks, seen: &seen, revision };
@@ -242,6 +248,11 @@ fn unchanged(context: &Context, record: &EnvironmentRecord, revision: &Revision,
     Ok(Outcome { condition: record.condition.clone(), plan: None, report: None, requeue: until_due(record, now) })
 }
 
+/// How long until the next pass, although nothing wakes us.
+fn next_look(record: &EnvironmentRecord, now: DateTime<Utc>) -> Duration {
+    if record.condition.is_settled() { until_due(record, now) } else { backoff(record.failures, record.interval_seconds) }
+}
+
 /// How long until the live world is to be looked at again.
 fn until_due(record: &EnvironmentRecord, now: DateTime<Utc>) -> Duration {
     let interval = TimeDelta::seconds(i64::try_from(record.interval_seconds).unwrap_or(i64::MAX / 1_000));
@@ -258,6 +269,8 @@ struct Step<'a> {
     kind: RunKind,
     /// For a rollback: what may not come back, from its first change on.
     quarantine: Option<Quarantine>,
+    /// What drifted and is left as it is, because the definitions say so.
+    drifted: Vec<String>,
     now: DateTime<Utc>,
 }
 
@@ -265,8 +278,8 @@ impl Step<'_> {
     /// What is merged is what runs already.
     async fn nothing_to_do(mut self, prepared: Prepared) -> Result<Outcome, Stop> {
         let store = |error: crate::store::StoreError| Stop::internal(&error);
-        let condition = self.ready_or_blocked(&prepared.plan, "nothing to do");
-        if matches!(condition, Condition::Ready { .. }) {
+        let condition = self.stands(&prepared.plan, "nothing to do");
+        if condition.is_settled() {
             let digest = self.context.store.put_bundle(&prepared.bundle).map_err(store)?;
             self.complete(digest);
             if let Some(generation) = interrupted::completed(&self, &prepared.plan, digest).map_err(store)? {
@@ -283,23 +296,8 @@ impl Step<'_> {
         self.context.store.put_environment(&record).map_err(store)?;
         self.context.tell(Event::Concluded { environment: &record.environment, condition: &record.condition });
         publish(self.context, &record.environment).await;
-        let requeue = match record.condition {
-            Condition::Ready { .. } => until_due(&record, self.now),
-            _ => backoff(record.failures, record.interval_seconds),
-        };
+        let requeue = next_look(&record, self.now);
         Ok(Outcome { condition: record.condition, plan: Some(prepared.plan), report: None, requeue })
-    }
-
-    /// The definitions say to show drift and leave it, and drift is all there is.
-    fn drift_only(&self, prepared: &Prepared) -> Result<Outcome, Stop> {
-        let mut record = self.record.clone();
-        record.observed_at = Some(self.now);
-        let drifted: Vec<String> = prepared.plan.changes.iter().map(|change| change.key.to_string()).collect();
-        let message = format!("{} drifted, left as it is (sync.drift = \"report\"): {}", drifted.len(), drifted.join(", "));
-        let record = record.conclude(Condition::Stalled { reason: ConditionReason::Drifted, message }, self.now);
-        self.context.store.put_environment(&record).map_err(|error| Stop::internal(&error))?;
-        let requeue = until_due(&record, self.now);
-        Ok(Outcome { condition: record.condition, plan: Some(prepared.plan.clone()), report: None, requeue })
     }
 
     /// Applies, ends the generation, and writes it into Git.
@@ -337,8 +335,8 @@ impl Step<'_> {
         let condition = if report.is_complete() {
             generation.state = GenerationState::Applied;
             let message = format!("{} generation {}: {}", self.kind.as_str(), generation.number, generation.tally);
-            let condition = self.ready_or_blocked(&plan, &message);
-            if matches!(condition, Condition::Ready { .. }) {
+            let condition = self.stands(&plan, &message);
+            if condition.is_settled() {
                 self.complete(digest);
             }
             condition
@@ -358,10 +356,7 @@ impl Step<'_> {
         tracing::info!(%environment, revision = %self.revision, generation = generation.number, state = generation.state.as_str(), "Ended.");
         context.tell(Event::Concluded { environment, condition: &record.condition });
         publish(context, environment).await;
-        let requeue = match record.condition {
-            Condition::Ready { .. } => until_due(&record, now),
-            _ => backoff(record.failures, record.interval_seconds),
-        };
+        let requeue = next_look(&record, now);
         Ok(Outcome { condition: record.condition, plan: Some(plan), report: Some(report), requeue })
     }
 
@@ -377,10 +372,16 @@ impl Step<'_> {
         self.record.failures = 0;
     }
 
-    fn ready_or_blocked(&self, plan: &Plan, message: &str) -> Condition {
-        verdict::blocked(plan).unwrap_or_else(|| Condition::Ready {
-            reason: ConditionReason::Applied,
-            message: format!("{} is applied: {message}", self.revision),
-        })
+    fn stands(&self, plan: &Plan, message: &str) -> Condition {
+        if let Some(condition) = verdict::blocked(plan) {
+            return condition;
+        }
+        if self.drifted.is_empty() {
+            let message = format!("{} is applied: {message}", self.revision);
+            return Condition::Ready { reason: ConditionReason::Applied, message };
+        }
+        let (count, which) = (self.drifted.len(), self.drifted.join(", "));
+        let message = format!("{count} drifted, left as it is (sync.drift = \"report\"): {which}");
+        Condition::Stalled { reason: ConditionReason::Drifted, message }
     }
 }

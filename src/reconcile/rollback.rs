@@ -2,7 +2,7 @@
 
 use chrono::Utc;
 
-use super::{Context, Event, Outcome, Step, Stop, load_rules, prepare, publish, recover, verdict, with_source};
+use super::{Context, Event, Look, Outcome, Step, Stop, load_rules, prepare, publish, recover, verdict, with_source};
 use crate::boundary;
 use crate::model::{Bundle, EnvironmentId, Inputs, Revision};
 use crate::policy;
@@ -114,11 +114,12 @@ async fn apply_again(
     revision: &Revision,
     quarantine: Option<Quarantine>,
 ) -> Result<Outcome, Stop> {
-    let prepared = prepare(context, record, good, revision).await?;
+    let prepared = prepare(context, record, good, revision, Look::Lists).await?;
     recover::record(context, &prepared.recovery)?;
     let rules = load_rules(context).map_err(|message| Stop::stalled(ConditionReason::Denied, message))?;
     let (kind, now) = (RunKind::Rollback, Utc::now());
-    let step = Step { context, record: record.clone(), inputs: None::<Inputs>, revision, kind, quarantine, now };
+    let step =
+        Step { context, record: record.clone(), inputs: None::<Inputs>, revision, kind, quarantine, drifted: Vec::new(), now };
     if prepared.plan.is_empty() {
         if let Some(quarantine) = &step.quarantine {
             let put = context.store.put_quarantine(&record.environment, Some(quarantine));
