@@ -138,6 +138,8 @@ pub struct Source {
     options: Options,
     repository: Repository,
     trees: RefCell<tree::Cache>,
+    /// The commit that was looked into last, and its tree.
+    root: RefCell<Option<(String, git2::Oid)>>,
     reads: Cell<u64>,
     _owner: database::Owner,
 }
@@ -150,7 +152,7 @@ impl Source {
     /// [`SourceError::Busy`] where another process has it open, [`SourceError::Database`] where it cannot be used.
     pub fn open(options: Options) -> Result<Self, SourceError> {
         let (repository, owner) = database::open(&options)?;
-        Ok(Self { options, repository, trees: RefCell::default(), reads: Cell::new(0), _owner: owner })
+        Ok(Self { options, repository, trees: RefCell::default(), root: RefCell::default(), reads: Cell::new(0), _owner: owner })
     }
 
     /// What the source was opened with.
