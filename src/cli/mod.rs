@@ -21,6 +21,7 @@ mod workspace;
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser};
+use rustix::process::{Resource, Rlimit, setrlimit};
 
 use arguments::{Arguments, Verb};
 use output::Failure;
@@ -45,6 +46,8 @@ pub fn run() -> ExitCode {
             return ExitCode::from(if error.use_stderr() { USAGE } else { OK });
         }
     };
+    // Secrets are in memory: what crashes, here or in a child, leaves no image of it on a disk.
+    let _ = setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) });
     // The first call in the process: whoever opens a TLS connection finds the one provider installed.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let colour = arguments.global.colour();

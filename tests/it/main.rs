@@ -12,6 +12,7 @@ mod policy;
 mod proxy;
 mod refusals;
 mod rollback;
+mod secret_verbs;
 mod source;
 mod story;
 mod sweep;
