@@ -31,9 +31,9 @@ use crate::policy::{ApprovedPlan, RunKind as PolicyRunKind};
 use crate::record::{Condition, ConditionReason, EnvironmentRecord, GenerationState, Quarantine, RunKind};
 use crate::store::Begin;
 
-pub use context::{Context, Event, with_source};
+pub use context::{Context, Event, with_network, with_source};
 pub use observe::Look;
-pub use publish::publish;
+pub use publish::{publish, push};
 pub use resolve::{Resolved, load_rules};
 pub use rollback::{RollbackError, RolledBack, rollback};
 pub use verdict::judge;
@@ -281,6 +281,7 @@ impl Step<'_> {
         let condition = self.stands(&prepared.plan, "nothing to do");
         if condition.is_settled() {
             let digest = self.context.store.put_bundle(&prepared.bundle).map_err(store)?;
+            self.rules_are_sound(&prepared, digest)?;
             self.complete(digest);
             if let Some(generation) = interrupted::completed(&self, &prepared.plan, digest).map_err(store)? {
                 self.record.unpublished = true;
@@ -305,6 +306,9 @@ impl Step<'_> {
         let store = |error: crate::store::StoreError| Stop::internal(&error);
         let context = self.context;
         let Prepared { bundle, inventory, observed, plan, recovery, providers, marks: _ } = prepared;
+        if context.stop.is_cancelled() {
+            return Err(Stop::waiting(ConditionReason::Applying, "the process ends; nothing was begun", None));
+        }
         boundary::reach("before_generation");
         let digest = context.store.put_bundle(&bundle).map_err(store)?;
         let (kind, quarantine) = (self.kind, self.quarantine.as_ref());
@@ -358,6 +362,12 @@ impl Step<'_> {
         publish(context, environment).await;
         let requeue = next_look(&record, now);
         Ok(Outcome { condition: record.condition, plan: Some(plan), report: Some(report), requeue })
+    }
+
+    /// Rules that nothing was judged by are compiled at least, before the ratchet holds on to them.
+    fn rules_are_sound(&self, prepared: &Prepared, bundle: Digest) -> Result<(), Stop> {
+        let recorded = self.kind == RunKind::Rollback || self.record.rules_of == Some(bundle);
+        if recorded { Ok(()) } else { verdict::rules_are_sound(prepared) }
     }
 
     /// The revision is what runs: the next pass has no work until something that it read changes.
