@@ -54,7 +54,10 @@ pub fn run() -> ExitCode {
         Ok(runtime) => runtime,
         Err(error) => return output::fail(&Failure::new(format!("the runtime cannot be started: {error}")), colour),
     };
-    match runtime.block_on(Box::pin(dispatch(arguments))) {
+    let ended = runtime.block_on(Box::pin(dispatch(arguments)));
+    // What is left is a git process that hangs: it is no reason to stay, and is ended at the next start.
+    runtime.shutdown_timeout(std::time::Duration::from_secs(1));
+    match ended {
         Ok(status) => ExitCode::from(status),
         Err(failure) => output::fail(&failure, colour),
     }

@@ -31,8 +31,8 @@ use crate::policy::{ApprovedPlan, RunKind as PolicyRunKind};
 use crate::record::{Condition, ConditionReason, EnvironmentRecord, GenerationState, Quarantine, RunKind};
 use crate::store::Begin;
 
-pub use context::{Context, Event, with_source};
-pub use publish::publish;
+pub use context::{Context, Event, with_network, with_source};
+pub use publish::{publish, push};
 pub use resolve::{Resolved, load_rules};
 pub use rollback::{RollbackError, RolledBack, rollback};
 pub use verdict::judge;
@@ -268,6 +268,7 @@ impl Step<'_> {
         let condition = self.ready_or_blocked(&prepared.plan, "nothing to do");
         if matches!(condition, Condition::Ready { .. }) {
             let digest = self.context.store.put_bundle(&prepared.bundle).map_err(store)?;
+            self.rules_are_sound(&prepared, digest)?;
             self.complete(digest);
             if let Some(generation) = interrupted::completed(&self, &prepared.plan, digest).map_err(store)? {
                 self.record.unpublished = true;
@@ -291,12 +292,14 @@ impl Step<'_> {
     }
 
     /// The definitions say to show drift and leave it, and drift is all there is.
-    fn drift_only(&self, prepared: &Prepared) -> Result<Outcome, Stop> {
-        let mut record = self.record.clone();
-        record.observed_at = Some(self.now);
+    fn drift_only(mut self, prepared: &Prepared) -> Result<Outcome, Stop> {
+        // No commit explains any difference: what this revision desires is what was applied last.
+        let digest = self.context.store.put_bundle(&prepared.bundle).map_err(|error| Stop::internal(&error))?;
+        self.rules_are_sound(prepared, digest)?;
+        self.complete(digest);
         let drifted: Vec<String> = prepared.plan.changes.iter().map(|change| change.key.to_string()).collect();
         let message = format!("{} drifted, left as it is (sync.drift = \"report\"): {}", drifted.len(), drifted.join(", "));
-        let record = record.conclude(Condition::Stalled { reason: ConditionReason::Drifted, message }, self.now);
+        let record = self.record.conclude(Condition::Stalled { reason: ConditionReason::Drifted, message }, self.now);
         self.context.store.put_environment(&record).map_err(|error| Stop::internal(&error))?;
         let requeue = until_due(&record, self.now);
         Ok(Outcome { condition: record.condition, plan: Some(prepared.plan.clone()), report: None, requeue })
@@ -307,6 +310,9 @@ impl Step<'_> {
         let store = |error: crate::store::StoreError| Stop::internal(&error);
         let context = self.context;
         let Prepared { bundle, inventory, observed, plan, recovery, providers, marks: _ } = prepared;
+        if context.stop.is_cancelled() {
+            return Err(Stop::waiting(ConditionReason::Applying, "the process ends; nothing was begun", None));
+        }
         boundary::reach("before_generation");
         let digest = context.store.put_bundle(&bundle).map_err(store)?;
         let (kind, quarantine) = (self.kind, self.quarantine.as_ref());
@@ -363,6 +369,12 @@ impl Step<'_> {
             _ => backoff(record.failures, record.interval_seconds),
         };
         Ok(Outcome { condition: record.condition, plan: Some(plan), report: Some(report), requeue })
+    }
+
+    /// Rules that nothing was judged by are compiled at least, before the ratchet holds on to them.
+    fn rules_are_sound(&self, prepared: &Prepared, bundle: Digest) -> Result<(), Stop> {
+        let recorded = self.kind == RunKind::Rollback || self.record.rules_of == Some(bundle);
+        if recorded { Ok(()) } else { verdict::rules_are_sound(prepared) }
     }
 
     /// The revision is what runs: the next pass has no work until something that it read changes.

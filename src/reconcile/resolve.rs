@@ -58,12 +58,16 @@ pub(super) async fn resolve(
     rules: &Option<RuleFiles>,
     force: bool,
 ) -> Result<Resolved, Stop> {
-    let ready = matches!(record.condition, Condition::Ready { .. });
+    // Drift that is only reported is looked at when it is due, like everything else.
+    let drifted = record.condition.reason() == ConditionReason::Drifted;
+    let ready = drifted || matches!(record.condition, Condition::Ready { .. });
     let same_rules = record.rules == rules.as_ref().map(rules_digest);
     if let (Some(inputs), true) = (record.inputs.clone(), ready && same_rules)
         && unchanged(context, record, revision, inputs).await?
     {
-        let due = force || until_due(record, Utc::now()) <= std::time::Duration::from_millis(100);
+        // A commit that changes nothing may acknowledge what waits for it.
+        let acknowledges = !record.orphaned.is_empty() && record.seen.as_ref() != Some(revision);
+        let due = force || acknowledges || until_due(record, Utc::now()) <= std::time::Duration::from_millis(100);
         if !due {
             return Ok(Resolved::Unchanged);
         }

@@ -1,5 +1,7 @@
 //! Apply a recorded revision again, at once, also while the remote is away; and keep the fault from coming back.
 
+use std::time::Duration;
+
 use chrono::Utc;
 
 use super::{Context, Event, Outcome, Step, Stop, load_rules, prepare, publish, recover, verdict, with_source};
@@ -10,12 +12,18 @@ use crate::record::{Condition, ConditionReason, EnvironmentRecord, Generation, G
 use crate::secrets::Opener;
 use crate::source::Proposal;
 
+/// How long the answer to a rollback waits for the revert to be pushed.
+const PATIENCE: Duration = Duration::from_secs(5);
+
 /// Why nothing was rolled back.
 #[derive(Debug, thiserror::Error)]
 pub enum RollbackError {
     /// The environment was never applied.
     #[error("{0} has no recorded generation")]
     NoRecord(EnvironmentId),
+    /// Nothing that was applied before what runs is recorded.
+    #[error("nothing was applied in {0} before what runs")]
+    NoPrevious(EnvironmentId),
     /// No recorded generation is of this revision.
     #[error("no applied generation of {environment} is of revision `{wanted}`")]
     NoSuchRevision {
@@ -51,6 +59,9 @@ impl RollbackError {
                 Some(format!("`trunkline history {environment}` lists the recorded revisions"))
             }
             Self::Ambiguous(_) => Some("give more digits; `trunkline history` lists the recorded revisions".to_owned()),
+            Self::NoPrevious(environment) => Some(format!(
+                "`trunkline history {environment}` lists what was; a first revision is taken back by a commit, or ended by `retire = true`"
+            )),
             Self::NoRecord(_) | Self::Current { .. } | Self::Stopped(_) | Self::Store(_) => None,
         }
     }
@@ -85,8 +96,7 @@ pub async fn rollback(
 ) -> Result<RolledBack, RollbackError> {
     let record = context.store.environment(environment)?.ok_or_else(|| RollbackError::NoRecord(environment.clone()))?;
     let generations = context.store.generations(environment, usize::MAX)?;
-    let current = generations.iter().find(|g| Some(g.bundle) == record.bundle).or(generations.first()).cloned();
-    let current = current.ok_or_else(|| RollbackError::NoRecord(environment.clone()))?;
+    let current = current(&record, &generations).ok_or_else(|| RollbackError::NoRecord(environment.clone()))?.clone();
     let target = choose(environment, &generations, &current, to)?;
     let stopped = |stop: Stop| RollbackError::Stopped(stop.condition.message().to_owned());
     let missing = || RollbackError::NoSuchRevision { environment: environment.clone(), wanted: target.revision.to_string() };
@@ -166,6 +176,15 @@ pub(super) async fn propose_left(context: &Context, environment: &EnvironmentId)
     }
 }
 
+/// The generation that runs: the newest, whole or in part; but where a later pass found another bundle to be what runs,
+/// the generation of that.
+fn current<'a>(record: &EnvironmentRecord, generations: &'a [Generation]) -> Option<&'a Generation> {
+    let newest = generations.first()?;
+    let settled = record.observed_at.is_some_and(|at| at >= newest.started_at);
+    let of_bundle = generations.iter().find(|g| Some(g.bundle) == record.bundle);
+    Some(of_bundle.filter(|_| settled).unwrap_or(newest))
+}
+
 fn choose(
     environment: &EnvironmentId,
     generations: &[Generation],
@@ -175,7 +194,7 @@ fn choose(
     let applied = generations.iter().filter(|g| g.state == GenerationState::Applied);
     let Some(to) = to else {
         let mut before = applied.filter(|g| g.number < current.number && g.bundle != current.bundle);
-        return before.next().cloned().ok_or_else(|| RollbackError::NoRecord(environment.clone()));
+        return before.next().cloned().ok_or_else(|| RollbackError::NoPrevious(environment.clone()));
     };
     let digits = to.rsplit("sha1:").next().unwrap_or(to);
     let mut found: Vec<&Generation> = applied.filter(|g| digits.len() >= 4 && g.revision.commit.starts_with(digits)).collect();
@@ -205,10 +224,12 @@ fn quarantine(
         let marks = Opener::new(context.identities.clone(), &bundle.desired).marks(&bundle.desired.used_secrets());
         verdict::desired_digests(&bundle.desired, &marks)
     };
+    let whole = |bundle: &Bundle| verdict::whole_digest(&bundle.desired, &digests(bundle));
+    let whole = bad.map(whole).filter(|bad| *bad != whole(good));
     let good = digests(good);
-    let mut entries = bad.map(|bad| verdict::introduced(environment, &digests(bad), &good)).unwrap_or_default();
+    let mut entries = bad.map(|bad| verdict::introduced(&digests(bad), &good)).unwrap_or_default();
     if let Some(earlier) = context.store.quarantine(environment)? {
-        entries.extend(earlier.entries.into_iter().filter(|e| !good.contains(&(e.address.clone(), e.desired))));
+        entries.extend(earlier.entries.into_iter().filter(|entry| !verdict::carries(&good, entry)));
     }
     entries.sort();
     entries.dedup();
@@ -218,6 +239,7 @@ fn quarantine(
         generation: context.store.generations(environment, 1)?.first().map_or(target.number, |g| g.number),
         owner: owner.to_owned(),
         entries,
+        whole,
         revert: None,
     })
 }
@@ -244,7 +266,7 @@ async fn commit_revert(context: &Context, environment: &EnvironmentId, abandoned
         context.store.environments().unwrap_or_default().into_iter().filter(|r| r.environment != *environment).collect();
     let (mine, bad) = (environment.clone(), abandoned.clone());
     let Revert { good, inputs } = revert;
-    with_source(&context.source, move |source| {
+    let (proposed, touched) = with_source(&context.source, move |source| {
         let text = |error: crate::source::SourceError| crate::provider::chain(&error);
         let changed = match source.changed_paths(&good.commit, &bad.commit) {
             Ok(changed) => changed,
@@ -267,9 +289,28 @@ async fn commit_revert(context: &Context, environment: &EnvironmentId, abandoned
         };
         let branch = format!("trunkline/revert-{}-{}", mine.environment, bad.short());
         let message = message(&mine, &bad.to_string(), &good.to_string(), &paths, &touched);
-        (source.propose_revert(&branch, &head, &good.commit, Some(&paths), &message).map_err(text), touched)
+        (source.commit_revert(&branch, &head, &good.commit, Some(&paths), &message).map_err(text), touched)
     })
-    .await
+    .await;
+    match proposed {
+        Ok(proposal) => (Ok(push_proposal(context, proposal).await), touched),
+        Err(reason) => (Err(reason), touched),
+    }
+}
+
+/// Pushes the proposal, and goes on where that takes long: the rollback does not wait for a remote that hangs.
+async fn push_proposal(context: &Context, proposal: Proposal) -> Proposal {
+    let (network, mine) = (context.network.clone(), proposal.clone());
+    let push = tokio::spawn(async move {
+        let source = network.lock_owned().await;
+        tokio::task::spawn_blocking(move || source.push_proposal(mine)).await
+    });
+    let late = |reason: &str| Proposal { pushed: false, reason: Some(reason.to_owned()), ..proposal };
+    match tokio::time::timeout(PATIENCE, push).await {
+        Ok(Ok(Ok(pushed))) => pushed,
+        Ok(_) => late("the push ended by a panic"),
+        Err(_) => late("the remote does not answer"),
+    }
 }
 
 fn reads(inputs: &Inputs, path: &str) -> bool {

@@ -190,7 +190,7 @@ pub struct SourceRecord {
     pub remote: String,
     /// The newest revision that was accepted.
     pub head: Option<Revision>,
-    /// When it was last asked.
+    /// When that was found; finding the same again does not move it.
     pub at: DateTime<Utc>,
     /// What is wrong with it, and what to do; the environments are held at what runs.
     pub fault: Option<String>,

@@ -49,6 +49,30 @@ impl Store {
         put_environment(&self.connection(), record)
     }
 
+    /// Says that Git has the record of every generation of an environment up to `number`, unless there is a newer one.
+    ///
+    /// # Errors
+    /// [`StoreError`]
+    pub fn published(&self, environment: &EnvironmentId, number: u64) -> Result<(), StoreError> {
+        let mut connection = self.connection();
+        // One transaction: a pass may be writing the same record.
+        let transaction = connection.transaction()?;
+        let text: Option<String> = transaction
+            .query_row(
+                "SELECT record FROM environment WHERE id = ?1
+                 AND NOT EXISTS (SELECT 1 FROM generation WHERE environment = ?1 AND number > ?2)",
+                params![environment.to_string(), number],
+                |row| row.get(0),
+            )
+            .optional()?;
+        if let Some(text) = text {
+            let record: EnvironmentRecord = from_row("environment", &text)?;
+            put_environment(&transaction, &EnvironmentRecord { unpublished: false, ..record })?;
+        }
+        transaction.commit()?;
+        Ok(())
+    }
+
     /// Writes what is known of the repository.
     ///
     /// # Errors

@@ -3,6 +3,7 @@ mod cloudflare;
 mod converge;
 mod counts;
 mod crash;
+mod daemon;
 mod definition;
 mod edge;
 mod host;
