@@ -2,6 +2,7 @@
 //! down.
 
 use std::os::unix::fs::PermissionsExt;
+use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use crate::world::{Daemon, World};
@@ -64,7 +65,7 @@ async fn a_fetch_that_hangs_delays_neither_a_rollback_nor_the_end() {
 async fn a_rollback_from_a_failed_apply_goes_to_what_ran_before_it() {
     let world = World::with_production().await;
     let ran = world.trunkline(&["rollback", "production"]);
-    assert!(ran.status == 1 && ran.err.contains("there is no store"), "{ran:?}");
+    assert!(ran.status == 1 && ran.err.contains("has no recorded generation"), "{ran:?}");
     world.apply();
     let good = world.head();
     let ran = world.trunkline(&["rollback", "production"]);
@@ -159,11 +160,12 @@ async fn rules_that_do_not_compile_are_not_recorded() {
 #[tokio::test(flavor = "multi_thread")]
 async fn apply_beside_a_daemon_ends_when_every_environment_was_looked_at() {
     let world = World::with_production().await;
-    let _daemon = world.daemon_with(|command| {
-        // Nobody wakes it but the verb.
-        command.args(["--poll", "1h"]).env("TRUNKLINE_CONFIG", world.path("quiet.toml"));
-        std::fs::write(world.path("quiet.toml"), "[repository]\nwatch = false\n").unwrap();
-    });
+    // Nobody wakes it but the verb.
+    std::fs::write(world.path("quiet.toml"), "[repository]\nwatch = false\n").unwrap();
+    let log = std::fs::File::create(world.path("daemon.log")).unwrap();
+    let mut command = world.command(&["run", "--poll", "1h"]);
+    command.stdout(Stdio::null()).stderr(log).env("TRUNKLINE_CONFIG", world.path("quiet.toml"));
+    let _daemon = Daemon(command.spawn().unwrap());
     world.wait_ready("production", &world.head()).await;
     world.write("environments/mistake.toml", "[kv.x]\nnonsense = 1\n");
     world.commit("An environment that cannot be read");
