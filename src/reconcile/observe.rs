@@ -63,7 +63,7 @@ pub enum Look {
 }
 
 /// Every how many intervals the daemon reads everything in full: its other looks cost a few lists, however many Workers
-/// there are, and this one five calls for each.
+/// there are, and this one four calls for each.
 const DEEP_EVERY: i32 = 12;
 
 /// How closely an environment is to be looked at now. A person who asks is shown everything.
