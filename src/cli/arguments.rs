@@ -140,6 +140,9 @@ pub(super) enum Verb {
     Resume(Resume),
     /// Serve the self-hosted Workers plane: the Workers REST API in front of the real workerd
     Edge(Edge),
+    /// Lead the process group of an edge's runtime, and end it when standard input ends
+    #[command(name = crate::edge::LEAD_VERB, hide = true)]
+    EdgeGuard,
     /// Start everything on loopback from nothing but this binary
     Demo(Demo),
     /// Print the JSON Schema of the definitions, for editors

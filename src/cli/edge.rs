@@ -5,6 +5,9 @@ use super::output::{Failure, note};
 use super::{OK, daemon_run};
 use crate::edge;
 
+/// This very program, whatever has replaced its file since it was started.
+pub(super) const THIS_PROGRAM: &str = "/proc/self/exe";
+
 pub(super) async fn edge(verb: &Edge) -> Result<u8, Failure> {
     let stop = daemon_run::stop_on_signal()?;
     let failure = |error: edge::EdgeError| Failure::of(&error).hint(error.hint().map(ToOwned::to_owned));
@@ -13,6 +16,7 @@ pub(super) async fn edge(verb: &Edge) -> Result<u8, Failure> {
     options.workerd.clone_from(&verb.workerd);
     options.key.clone_from(&verb.key);
     options.private_network = verb.private_network;
+    options.guard = Some(THIS_PROGRAM.into());
     let edge = edge::start(options).await.map_err(failure)?;
     note(&format!("REST API   http://{}/client/v4", edge.api_addr()));
     note(&format!("Workers    http://{}", edge.http_addr()));

@@ -75,6 +75,10 @@ async fn dispatch(arguments: Arguments) -> Result<u8, Failure> {
         Verb::Rollback(verb) => rollback::rollback(&global, &verb).await,
         Verb::Resume(verb) => rollback::resume(&global, &verb).await,
         Verb::Edge(verb) => edge::edge(&verb).await,
+        Verb::EdgeGuard => {
+            crate::edge::lead_group()?;
+            Ok(OK)
+        }
         Verb::Demo(verb) => demo::demo(&global, &verb).await,
         Verb::Schema(verb) => check::schema(&verb),
         Verb::Secrets(verb) => secrets::secrets(&global, &verb.verb),

@@ -21,6 +21,7 @@ mod resolve;
 mod scalar;
 mod schema;
 mod scope;
+mod selector;
 mod template;
 mod worker;
 mod written;

@@ -5,9 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::layer::tables;
 use super::reading::Reading;
 use super::scalar;
-use super::written::{
-    ApiTokenToml, CloudflareToml, EdgeToml, FileToml, HostToml, KvToml, LATER_KEYS, OnToml, SecretToml, WorkerToml,
-};
+use super::selector::OnToml;
+use super::written::{ApiTokenToml, CloudflareToml, EdgeToml, FileToml, HostToml, KvToml, LATER_KEYS, SecretToml, WorkerToml};
 use crate::document::{Decoded, Entries, Fault, Node, Place, Placed, Table, decode, shown};
 use crate::model::{
     ApiToken, CloudflareTarget, Connect, EdgeTarget, EnvironmentId, HostTarget, Kind, ResourceName, SealedSecret, Target,

@@ -3,15 +3,13 @@
 //! The JSON Schema for editors is generated from these types, and files are decoded into them; what they mean is in
 //! [`crate::model`]. The doc comments are what an editor shows.
 
-use std::borrow::Cow;
-use std::fmt;
-
-use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use schemars::JsonSchema;
 use serde::Deserialize;
-use serde::de::{Deserializer, MapAccess, Visitor};
 
 use crate::document::{Entries, Placed};
-use crate::model::{ResourceName, TargetName};
+use crate::model::ResourceName;
+
+use super::selector::OnToml;
 
 /// Keys of the top level of an environment's files, that is, the fields of [`EnvironmentToml`].
 pub(super) const ENVIRONMENT_KEYS: [&str; 7] = ["environment", "cloudflare", "edge", "worker", "kv", "file", "secret"];
@@ -351,55 +349,4 @@ pub(super) struct SecretToml {
     /// The value as an ASCII-armored age file, bound inside to tenant, environment and name.
     #[schemars(required)]
     pub(super) age: Option<Placed<String>>,
-}
-
-/// Selects targets: all that is said must match.
-#[derive(Debug, Default)]
-pub(super) struct OnToml {
-    /// Names of targets.
-    pub(super) targets: Option<Placed<Vec<Placed<TargetName>>>>,
-    /// Labels, `region` among them.
-    pub(super) labels: Vec<(Placed<String>, Placed<String>)>,
-}
-
-impl<'de> Deserialize<'de> for OnToml {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Selector;
-        impl<'de> Visitor<'de> for Selector {
-            type Value = OnToml;
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a table")
-            }
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<OnToml, A::Error> {
-                let mut on = OnToml::default();
-                while let Some(key) = map.next_key::<Placed<String>>()? {
-                    if key.value == "targets" {
-                        on.targets = Some(map.next_value()?);
-                    } else {
-                        on.labels.push((key, map.next_value()?));
-                    }
-                }
-                Ok(on)
-            }
-        }
-        deserializer.deserialize_map(Selector)
-    }
-}
-
-impl JsonSchema for OnToml {
-    fn schema_name() -> Cow<'static, str> {
-        "On".into()
-    }
-    fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({
-            "description": "Selects targets by name, by region or by any label; all that is said must match.",
-            "type": "object",
-            "properties": {
-                "targets": { "description": "Names of targets.", "type": "array", "items": { "type": "string" } },
-                "region": { "description": "The region of the targets.", "type": "string" },
-                "role": { "description": "The label `role` of the targets.", "type": "string" }
-            },
-            "additionalProperties": { "type": "string" }
-        })
-    }
 }

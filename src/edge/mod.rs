@@ -41,7 +41,7 @@ mod record;
 mod runtime;
 mod seal;
 
-pub use runtime::{Runtime, find_workerd};
+pub use runtime::{LEAD_VERB, Runtime, find_workerd, lead_group};
 
 use disk::Disk;
 use plane::Plane;
@@ -72,6 +72,9 @@ pub struct Options {
     /// Whether Workers may `fetch` private and loopback addresses, such as an origin on the same host or network. Without
     /// it they reach public addresses only.
     pub private_network: bool,
+    /// The `trunkline` program, by which the runtime's processes end however the edge ends: started with [`LEAD_VERB`], it
+    /// calls [`lead_group`]. Without it, what an edge that was killed has left ends when the next one starts.
+    pub guard: Option<PathBuf>,
     /// Opens the test-only calls `/__faults` and `/__cron`: injected faults, and crons at a given time.
     pub faults: bool,
 }
@@ -80,7 +83,7 @@ impl Options {
     /// Options with nothing but what has no default.
     pub fn new(listen: SocketAddr, http: SocketAddr, data: PathBuf, token: Secret) -> Self {
         let linger = Duration::from_secs(30);
-        Self { listen, http, data, token, workerd: None, key: None, linger, private_network: false, faults: false }
+        Self { listen, http, data, token, workerd: None, key: None, linger, private_network: false, guard: None, faults: false }
     }
 }
 
@@ -167,7 +170,8 @@ impl EdgeError {
     }
 }
 
-/// A running edge. It ends with [`Edge::stop`]; when it is dropped or killed instead, its processes end at once.
+/// A running edge. It ends with [`Edge::stop`]; when it is dropped instead, or killed with an [`Options::guard`], its
+/// processes end at once.
 pub struct Edge {
     api_addr: SocketAddr,
     http_addr: SocketAddr,
@@ -203,7 +207,7 @@ pub async fn start(options: Options) -> Result<Edge, EdgeError> {
     let state = disk.load()?;
     disk.sweep_blobs(&state)?;
     let workerd = find_workerd(options.workerd.as_deref());
-    let settings = Settings { linger: options.linger, private_network: options.private_network };
+    let settings = Settings { guard: options.guard, linger: options.linger, private_network: options.private_network };
     let supervisor = Supervisor::new(workerd, &disk, Arc::clone(&seal), settings)?;
     if let Runtime::Missing { hint } = supervisor.runtime() {
         tracing::warn!(hint, "workerd is not installed: Workers are stored and do not run.");

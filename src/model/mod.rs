@@ -19,14 +19,13 @@ mod observed;
 mod retry;
 mod revision;
 mod secret;
+mod spec;
+mod target;
 mod tree;
 mod value;
 
 pub use address::{Address, EnvironmentId, InstanceKey, Kind, ParseAddressError};
-pub use desired::{
-    ApiToken, Binding, Bundle, CloudflareTarget, Connect, Contents, Desired, DesiredState, DriftMode, EdgeTarget, FileSpec,
-    HostTarget, KvSpec, Module, ModuleType, Origin, Route, SealedSecret, Spec, Sync, Target, TargetKind, WorkerSpec, placeholder,
-};
+pub use desired::{Bundle, Contents, Desired, DesiredState, DriftMode, Origin, SealedSecret, Sync};
 pub use diagnostic::{Diagnostic, Related, Severity};
 pub use digest::{Content, Digest, ParseDigestError, canonical_digest};
 pub use inputs::{Inputs, Recorder};
@@ -38,5 +37,7 @@ pub use observed::{Evidence, Observed, ObservedState, Present};
 pub use retry::Retry;
 pub use revision::{ParseRevisionError, Revision};
 pub use secret::{Secret, SecretError, SecretResolver, SecretScope};
+pub use spec::{Binding, FileSpec, KvSpec, Module, ModuleType, Route, Spec, WorkerSpec, placeholder};
+pub use target::{ApiToken, CloudflareTarget, Connect, EdgeTarget, HostTarget, Target, TargetKind};
 pub use tree::{Entry, EntryMode, Tree, TreeError};
 pub use value::{Pending, Properties, SecretMark, Value};

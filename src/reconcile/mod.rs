@@ -7,6 +7,7 @@
 //! the last good state as it is, and says in the environment's record why.
 
 mod context;
+mod interrupted;
 mod observe;
 mod publish;
 mod recover;
@@ -20,13 +21,15 @@ use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use crate::apply::{self, ChangeResult, Progress, Report, Run, boundary};
+use crate::apply::{self, Progress, Report, Run};
+use crate::boundary;
 use crate::model::{
     Address, Bundle, DesiredState, Digest, DriftMode, EnvironmentId, ObservedState, ResourceName, Revision, SecretMark,
 };
 use crate::plan::{self, Inventory, Plan};
 use crate::policy::{ApprovedPlan, RunKind as PolicyRunKind};
-use crate::record::{Condition, ConditionReason, EnvironmentRecord, GenerationState, RunKind};
+use crate::record::{Condition, ConditionReason, EnvironmentRecord, GenerationState, Quarantine, RunKind};
+use crate::store::Begin;
 
 pub use context::{Context, Event, with_network, with_source};
 pub use publish::{publish, push};
@@ -95,9 +98,10 @@ pub async fn reconcile(context: &Context, environment: &EnvironmentId, revision:
         Ok(record) => record.unwrap_or_else(|| EnvironmentRecord::new(environment.clone(), now)),
         Err(error) => return outcome(&EnvironmentRecord::new(environment.clone(), now), Stop::internal(&error)),
     };
-    match pass(context, &record, revision, force).await {
+    match whole_pass(context, &record, revision, force).await {
         Ok(outcome) => outcome,
         Err(stop) => {
+            interrupted::close(context, environment, &stop, now);
             let mut record = context.store.environment(environment).ok().flatten().unwrap_or(record);
             record.seen = Some(revision.clone());
             record.inputs = None;
@@ -107,6 +111,8 @@ pub async fn reconcile(context: &Context, environment: &EnvironmentId, revision:
             if let Err(error) = context.store.put_environment(&record) {
                 tracing::error!(%environment, error = %crate::provider::chain(&error), "The environment's record cannot be written.");
             }
+            rollback::propose_left(context, environment).await;
+            publish(context, environment).await;
             outcome(&record, stop)
         }
     }
@@ -124,8 +130,26 @@ fn backoff(failures: u32, interval_seconds: u64) -> Duration {
     Duration::from_secs(grown.min(interval_seconds.max(300)))
 }
 
+/// A pass, and where it goes no further since a rollback says so: that rollback first, if it never came to its end.
+async fn whole_pass(context: &Context, record: &EnvironmentRecord, revision: &Revision, force: bool) -> Result<Outcome, Stop> {
+    let environment = &record.environment;
+    let stop = match Box::pin(pass(context, record, revision, force)).await {
+        Err(stop) if rollback::is_left(context, environment)? => stop,
+        ended => return ended,
+    };
+    tracing::info!(%environment, reason = stop.condition.message(), "Taking up a rollback that did not come to its end.");
+    Box::pin(rollback::take_up(context, record)).await?;
+    let record = context.store.environment(environment).map_err(|error| Stop::internal(&error))?;
+    match record {
+        Some(record) => Box::pin(pass(context, &record, revision, force)).await,
+        None => Err(stop),
+    }
+}
+
 async fn pass(context: &Context, record: &EnvironmentRecord, revision: &Revision, force: bool) -> Result<Outcome, Stop> {
     let now = Utc::now();
+    // What a dead process left half-done is looked at, whatever its inputs were.
+    let force = force || interrupted::newest(context, &record.environment)?.is_some();
     let rules = load_rules(context).map_err(|message| Stop::stalled(ConditionReason::Denied, message))?;
     let (resolved, inputs) = match resolve::resolve(context, record, revision, &rules, force).await? {
         Resolved::Unchanged => return unchanged(context, record, revision, now),
@@ -138,10 +162,10 @@ async fn pass(context: &Context, record: &EnvironmentRecord, revision: &Revision
     next.rules = rules.as_ref().map(resolve::rules_digest);
     next.interval_seconds = prepared.bundle.desired.sync.interval_seconds;
     next.orphaned = prepared.plan.orphaned.iter().map(|o| format!("{}: {}", o.key, o.reason)).collect();
-    let step = Step { context, record: next, inputs, revision, kind: RunKind::Apply, now };
+    let step = Step { context, record: next, inputs, revision, kind: RunKind::Apply, quarantine: None, now };
     verdict::held_by_quarantine(context, &prepared)?;
     if prepared.plan.is_empty() {
-        return step.nothing_to_do(prepared);
+        return step.nothing_to_do(prepared).await;
     }
     if prepared.bundle.desired.sync.drift == DriftMode::Report {
         let rest = prepared.plan.without_drift();
@@ -232,18 +256,26 @@ struct Step<'a> {
     inputs: Option<crate::model::Inputs>,
     revision: &'a Revision,
     kind: RunKind,
+    /// For a rollback: what may not come back, from its first change on.
+    quarantine: Option<Quarantine>,
     now: DateTime<Utc>,
 }
 
 impl Step<'_> {
     /// What is merged is what runs already.
-    fn nothing_to_do(mut self, prepared: Prepared) -> Result<Outcome, Stop> {
+    async fn nothing_to_do(mut self, prepared: Prepared) -> Result<Outcome, Stop> {
         let store = |error: crate::store::StoreError| Stop::internal(&error);
         let condition = self.ready_or_blocked(&prepared.plan, "nothing to do");
         if matches!(condition, Condition::Ready { .. }) {
             let digest = self.context.store.put_bundle(&prepared.bundle).map_err(store)?;
             self.rules_are_sound(&prepared, digest)?;
             self.complete(digest);
+            if let Some(generation) = interrupted::completed(&self, &prepared.plan, digest).map_err(store)? {
+                self.record.unpublished = true;
+                let record = self.record.clone().conclude(condition.clone(), self.now);
+                self.context.store.end_generation(&generation, &record).map_err(store)?;
+                boundary::reach("after_end");
+            }
         } else {
             self.record.inputs = None;
             self.record.failures = self.record.failures.saturating_add(1);
@@ -251,6 +283,7 @@ impl Step<'_> {
         let record = self.record.conclude(condition, self.now);
         self.context.store.put_environment(&record).map_err(store)?;
         self.context.tell(Event::Concluded { environment: &record.environment, condition: &record.condition });
+        publish(self.context, &record.environment).await;
         let requeue = match record.condition {
             Condition::Ready { .. } => until_due(&record, self.now),
             _ => backoff(record.failures, record.interval_seconds),
@@ -282,7 +315,9 @@ impl Step<'_> {
         }
         boundary::reach("before_generation");
         let digest = context.store.put_bundle(&bundle).map_err(store)?;
-        let mut generation = context.store.begin_generation(&plan, self.revision, self.kind, digest, self.now).map_err(store)?;
+        let (kind, quarantine) = (self.kind, self.quarantine.as_ref());
+        let begin = Begin { plan: &plan, revision: self.revision, kind, bundle: digest, quarantine, now: self.now };
+        let mut generation = context.store.begin_generation(&begin).map_err(store)?;
         let environment = &generation.environment.clone();
         tracing::info!(%environment, revision = %self.revision, generation = generation.number, changes = plan.changes.len(), "Applying.");
         context.tell(Event::Applying { generation: &generation, plan: &plan });
@@ -319,7 +354,7 @@ impl Step<'_> {
             generation.message = Some(message.clone());
             self.record.inputs = None;
             self.record.failures = self.record.failures.saturating_add(1);
-            failed(&report, message)
+            verdict::failed(&report, message)
         };
         self.record.unpublished = true;
         self.record.warnings = warnings;
@@ -359,22 +394,5 @@ impl Step<'_> {
             reason: ConditionReason::Applied,
             message: format!("{} is applied: {message}", self.revision),
         })
-    }
-}
-
-/// Where an environment stands after an apply that was not complete.
-fn failed(report: &Report, message: String) -> Condition {
-    let passes = |result: &ChangeResult| match result {
-        ChangeResult::Unknown(_)
-        | ChangeResult::Conflict(_)
-        | ChangeResult::NotBegun
-        | ChangeResult::Skipped(_)
-        | ChangeResult::Done => true,
-        ChangeResult::Refused(failure) => failure.retry != crate::model::Retry::Stalled,
-    };
-    if report.results.iter().all(|(_, result)| passes(result)) {
-        Condition::Reconciling { reason: ConditionReason::ApplyFailed, message }
-    } else {
-        Condition::Stalled { reason: ConditionReason::ApplyFailed, message }
     }
 }

@@ -4,7 +4,7 @@
 //! waits for.
 
 use super::{Context, with_network, with_source};
-use crate::apply::boundary;
+use crate::boundary;
 use crate::model::EnvironmentId;
 use crate::record::{GenerationState, Note};
 use crate::source::{Pushed, SourceError};
@@ -40,10 +40,11 @@ async fn annotate(context: &Context, environment: &EnvironmentId) -> Result<(), 
             let line = serde_json::to_value(&note).map_err(|e| text(&e))?;
             there(source.annotate(&generation.revision.commit, &line))?;
         }
+        boundary::reach("after_note");
         if let Some(newest) = generations.iter().rev().find(|g| g.state == GenerationState::Applied) {
             there(source.set_applied(&id, &newest.revision.commit))?;
         }
-        boundary::reach("after_note");
+        boundary::reach("after_applied_ref");
         Ok(())
     })
     .await
@@ -81,5 +82,6 @@ async fn try_push(context: &Context) -> Result<(), String> {
     for (environment, number) in waiting {
         context.store.published(&environment, number).map_err(|e| text(&e))?;
     }
+    boundary::reach("after_published");
     Ok(())
 }

@@ -4,10 +4,11 @@ use std::time::Duration;
 
 use chrono::Utc;
 
-use super::{Context, Event, Outcome, Step, Stop, load_rules, prepare, publish, verdict, with_source};
-use crate::model::{Bundle, EnvironmentId, Inputs};
+use super::{Context, Event, Outcome, Step, Stop, load_rules, prepare, publish, recover, verdict, with_source};
+use crate::boundary;
+use crate::model::{Bundle, EnvironmentId, Inputs, Revision};
 use crate::policy;
-use crate::record::{Condition, ConditionReason, EnvironmentRecord, Generation, GenerationState, Quarantine, RunKind};
+use crate::record::{Condition, ConditionReason, EnvironmentRecord, Generation, GenerationState, Quarantine, Revert, RunKind};
 use crate::secrets::Opener;
 use crate::source::Proposal;
 
@@ -102,27 +103,14 @@ pub async fn rollback(
     let good = context.store.bundle(&target.bundle)?.ok_or_else(missing)?;
     let bad = context.store.bundle(&current.bundle)?;
 
-    let prepared = prepare(context, &record, good.clone(), &target.revision).await.map_err(stopped)?;
-    let rules = load_rules(context).map_err(RollbackError::Stopped)?;
-    let now = Utc::now();
-    let step = Step {
-        context,
-        record: record.clone(),
-        inputs: None::<Inputs>,
-        revision: &target.revision,
-        kind: RunKind::Rollback,
-        now,
-    };
-    let outcome = if prepared.plan.is_empty() {
-        step.nothing_to_do(prepared).map_err(stopped)?
-    } else {
-        let judged = verdict::judge(context, &record, &prepared, &target.revision, rules, policy::RunKind::Rollback, now).await;
-        let (approved, warnings) = judged.map_err(stopped)?;
-        step.carry_out(prepared, &approved, warnings).await.map_err(stopped)?
-    };
-    let quarantined = quarantine(context, &current, &target, bad.as_ref(), &good, owner)?;
-    let (proposal, also_touched) = propose(context, environment, &record, &current, &target).await;
+    let mut quarantine = quarantine(context, &current, &target, bad.as_ref(), &good, owner)?;
+    quarantine.revert = Some(Revert { good: target.revision.clone(), inputs: record.inputs.clone() });
+    let mut quarantined: Vec<String> = quarantine.entries.iter().map(|entry| entry.address.to_string()).collect();
+    quarantined.dedup();
+    let outcome = apply_again(context, &record, good, &target.revision, Some(quarantine)).await.map_err(stopped)?;
+    let (proposal, also_touched) = propose(context, environment).await?;
     publish(context, environment).await;
+    boundary::reach("before_conclusion");
     conclude(context, environment, &target, owner)?;
     Ok(RolledBack { from: current, to: target, outcome, quarantined, proposal, also_touched })
 }
@@ -134,6 +122,67 @@ fn current<'a>(record: &EnvironmentRecord, generations: &'a [Generation]) -> Opt
     let settled = record.observed_at.is_some_and(|at| at >= newest.started_at);
     let of_bundle = generations.iter().find(|g| Some(g.bundle) == record.bundle);
     Some(of_bundle.filter(|_| settled).unwrap_or(newest))
+}
+
+/// Applies what was recorded. What `quarantine` says holds from the first change on: if this process dies, the next pass
+/// does not bring back what is being taken back.
+async fn apply_again(
+    context: &Context,
+    record: &EnvironmentRecord,
+    good: Bundle,
+    revision: &Revision,
+    quarantine: Option<Quarantine>,
+) -> Result<Outcome, Stop> {
+    let prepared = prepare(context, record, good, revision).await?;
+    recover::record(context, &prepared.recovery)?;
+    let rules = load_rules(context).map_err(|message| Stop::stalled(ConditionReason::Denied, message))?;
+    let (kind, now) = (RunKind::Rollback, Utc::now());
+    let step = Step { context, record: record.clone(), inputs: None::<Inputs>, revision, kind, quarantine, now };
+    if prepared.plan.is_empty() {
+        if let Some(quarantine) = &step.quarantine {
+            let put = context.store.put_quarantine(&record.environment, Some(quarantine));
+            put.map_err(|error| Stop::internal(&error))?;
+        }
+        return step.nothing_to_do(prepared).await;
+    }
+    let (approved, warnings) =
+        verdict::judge(context, record, &prepared, revision, rules, policy::RunKind::Rollback, now).await?;
+    step.carry_out(prepared, &approved, warnings).await
+}
+
+/// Whether the newest generation is a rollback that did not come to its end, and still holds.
+pub(super) fn is_left(context: &Context, environment: &EnvironmentId) -> Result<bool, Stop> {
+    let internal = |error: crate::store::StoreError| Stop::internal(&error);
+    let newest = context.store.generations(environment, 1).map_err(internal)?.pop();
+    let left = newest.is_some_and(|g| g.kind == RunKind::Rollback && g.state != GenerationState::Applied);
+    Ok(left && context.store.quarantine(environment).map_err(internal)?.is_some())
+}
+
+/// Carries on with a rollback that did not come to its end.
+pub(super) async fn take_up(context: &Context, record: &EnvironmentRecord) -> Result<(), Stop> {
+    let internal = |error: crate::store::StoreError| Stop::internal(&error);
+    let Some(left) = context.store.generations(&record.environment, 1).map_err(internal)?.pop() else { return Ok(()) };
+    let good = context.store.bundle(&left.bundle).map_err(internal)?.ok_or_else(|| {
+        Stop::stalled(
+            ConditionReason::ApplyFailed,
+            format!("the bundle of the rollback to {} is not in the store", left.revision),
+        )
+    })?;
+    apply_again(context, record, good, &left.revision, None).await.map(drop)
+}
+
+/// Proposes the revert that a rollback left to be proposed when its process died.
+pub(super) async fn propose_left(context: &Context, environment: &EnvironmentId) {
+    let left = context.store.quarantine(environment);
+    if matches!(left, Ok(Some(Quarantine { revert: Some(_), .. }))) {
+        match propose(context, environment).await {
+            Ok((Ok(proposal), _)) => tracing::info!(%environment, branch = proposal.branch, "Proposed the revert."),
+            Ok((Err(reason), _)) => tracing::warn!(%environment, reason, "No revert was committed."),
+            Err(error) => {
+                tracing::error!(%environment, error = %crate::provider::chain(&error), "The revert cannot be recorded.");
+            }
+        }
+    }
 }
 
 fn choose(
@@ -161,7 +210,7 @@ fn choose(
     }
 }
 
-/// Quarantines what the abandoned generation introduced, beside what an earlier rollback did.
+/// What the abandoned generation introduced, beside what an earlier rollback took back.
 fn quarantine(
     context: &Context,
     current: &Generation,
@@ -169,7 +218,7 @@ fn quarantine(
     bad: Option<&Bundle>,
     good: &Bundle,
     owner: &str,
-) -> Result<Vec<String>, RollbackError> {
+) -> Result<Quarantine, RollbackError> {
     let environment = &target.environment;
     let digests = |bundle: &Bundle| {
         let marks = Opener::new(context.identities.clone(), &bundle.desired).marks(&bundle.desired.used_secrets());
@@ -184,32 +233,39 @@ fn quarantine(
     }
     entries.sort();
     entries.dedup();
-    let mut names: Vec<String> = entries.iter().map(|entry| entry.address.to_string()).collect();
-    names.dedup();
-    let quarantine = Quarantine {
+    Ok(Quarantine {
         environment: environment.clone(),
         abandoned: current.revision.clone(),
         generation: context.store.generations(environment, 1)?.first().map_or(target.number, |g| g.number),
         owner: owner.to_owned(),
         entries,
         whole,
+        revert: None,
+    })
+}
+
+type Proposed = (Result<Proposal, String>, Vec<EnvironmentId>);
+
+/// Proposes the revert that the quarantine asks for, and strikes it off.
+async fn propose(context: &Context, environment: &EnvironmentId) -> Result<Proposed, RollbackError> {
+    let Some(Quarantine { abandoned, revert: Some(revert), .. }) = context.store.quarantine(environment)? else {
+        return Ok((Err("the revert was proposed before".to_owned()), Vec::new()));
     };
-    context.store.put_quarantine(environment, Some(&quarantine))?;
-    Ok(names)
+    let proposed = commit_revert(context, environment, &abandoned, revert).await;
+    boundary::reach("after_proposal");
+    // Read again: a person may have lifted it meanwhile.
+    if let Some(quarantine) = context.store.quarantine(environment)? {
+        context.store.put_quarantine(environment, Some(&Quarantine { revert: None, ..quarantine }))?;
+    }
+    Ok(proposed)
 }
 
 /// Commits the revert on a branch for people to merge. The rollback stands whether or not this succeeds.
-async fn propose(
-    context: &Context,
-    environment: &EnvironmentId,
-    record: &EnvironmentRecord,
-    current: &Generation,
-    target: &Generation,
-) -> (Result<Proposal, String>, Vec<EnvironmentId>) {
+async fn commit_revert(context: &Context, environment: &EnvironmentId, abandoned: &Revision, revert: Revert) -> Proposed {
     let others: Vec<EnvironmentRecord> =
         context.store.environments().unwrap_or_default().into_iter().filter(|r| r.environment != *environment).collect();
-    let (mine, inputs) = (environment.clone(), record.inputs.clone());
-    let (bad, good) = (current.revision.clone(), target.revision.clone());
+    let (mine, bad) = (environment.clone(), abandoned.clone());
+    let Revert { good, inputs } = revert;
     let (proposed, touched) = with_source(&context.source, move |source| {
         let text = |error: crate::source::SourceError| crate::provider::chain(&error);
         let changed = match source.changed_paths(&good.commit, &bad.commit) {

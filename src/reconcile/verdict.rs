@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use chrono::{DateTime, Utc};
 
 use super::{Context, Prepared, Scene, Stop, with_source};
-use crate::model::{Address, DesiredState, Digest, InstanceKey, ResourceName, Revision, SecretMark, canonical_digest};
+use crate::apply::{ChangeResult, Report};
+use crate::model::{Address, DesiredState, Digest, InstanceKey, ResourceName, Retry, Revision, SecretMark, canonical_digest};
 use crate::plan::{self, BlockReason, Inventory, Plan};
 use crate::policy::{self, Acknowledgement, ApprovedPlan, Budget, Refusal, Request, RuleFiles};
 use crate::record::{Condition, ConditionReason, EnvironmentRecord, QuarantineEntry, absent_digest};
@@ -207,6 +208,23 @@ pub(super) fn blocked(plan: &Plan) -> Option<Condition> {
     })
 }
 
+/// Where an environment stands after an apply that was not complete.
+pub(super) fn failed(report: &Report, message: String) -> Condition {
+    let passes = |result: &ChangeResult| match result {
+        ChangeResult::Unknown(_)
+        | ChangeResult::Conflict(_)
+        | ChangeResult::NotBegun
+        | ChangeResult::Skipped(_)
+        | ChangeResult::Done => true,
+        ChangeResult::Refused(failure) => failure.retry != Retry::Stalled,
+    };
+    if report.results.iter().all(|(_, result)| passes(result)) {
+        Condition::Reconciling { reason: ConditionReason::ApplyFailed, message }
+    } else {
+        Condition::Stalled { reason: ConditionReason::ApplyFailed, message }
+    }
+}
+
 /// What a rollback from `bad` to `good` quarantines: what came, and what went; on one target only, where the resource was or
 /// is like that on another.
 pub(super) fn introduced(bad: &Digests, good: &Digests) -> Vec<QuarantineEntry> {
@@ -239,9 +257,21 @@ mod tests {
         let good = digests(&[("p/worker.a@eu", "1"), ("p/worker.b@eu", "1"), ("p/worker.b@us", "1"), ("p/kv.c@eu", "1")]);
         let cases: [(&str, &[(&str, &str)]); 5] = [
             ("changed", &[("p/worker.a@eu", "2"), ("p/worker.b@eu", "1"), ("p/worker.b@us", "1"), ("p/kv.c@eu", "1")]),
-            ("added", &[("p/worker.a@eu", "1"), ("p/worker.b@eu", "1"), ("p/worker.b@us", "1"), ("p/kv.c@eu", "1"), ("p/kv.d@eu", "1")]),
+            (
+                "added",
+                &[("p/worker.a@eu", "1"), ("p/worker.b@eu", "1"), ("p/worker.b@us", "1"), ("p/kv.c@eu", "1"), ("p/kv.d@eu", "1")],
+            ),
             ("removed", &[("p/worker.a@eu", "1"), ("p/worker.b@eu", "1"), ("p/worker.b@us", "1")]),
-            ("on one target more", &[("p/worker.a@eu", "1"), ("p/worker.a@us", "1"), ("p/worker.b@eu", "1"), ("p/worker.b@us", "1"), ("p/kv.c@eu", "1")]),
+            (
+                "on one target more",
+                &[
+                    ("p/worker.a@eu", "1"),
+                    ("p/worker.a@us", "1"),
+                    ("p/worker.b@eu", "1"),
+                    ("p/worker.b@us", "1"),
+                    ("p/kv.c@eu", "1"),
+                ],
+            ),
             ("on one target less", &[("p/worker.a@eu", "1"), ("p/worker.b@eu", "1"), ("p/kv.c@eu", "1")]),
         ];
         for (what, bad) in cases {

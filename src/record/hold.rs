@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::{Address, Digest, EnvironmentId, Revision, TargetName};
+use crate::model::{Address, Digest, EnvironmentId, Inputs, Revision, TargetName};
 
 /// One desired state of one resource that a bad generation introduced.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -38,4 +38,16 @@ pub struct Quarantine {
     /// it is that differs. `None` where it is not known, or what was rolled back to has the same.
     #[serde(default)]
     pub whole: Option<Digest>,
+    /// The revert that has still to be proposed to people.
+    #[serde(default)]
+    pub revert: Option<Revert>,
+}
+
+/// A revert that makes what is merged what runs after a rollback.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Revert {
+    /// The revision that runs again.
+    pub good: Revision,
+    /// What the environment read of the abandoned one: files that it did not read are not reverted.
+    pub inputs: Option<Inputs>,
 }

@@ -1,4 +1,4 @@
-//! Reading back.
+//! Reading back what was recorded.
 
 use std::collections::{BTreeMap, BTreeSet};
 

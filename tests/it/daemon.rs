@@ -13,10 +13,8 @@ const PRODUCTION: &str = "environments/production/production.toml";
 fn daemon_by_ssh(world: &World) -> Daemon {
     let ssh = world.path("ssh");
     let hang = world.path("hang");
-    let script = format!(
-        "#!/bin/sh\nwhile [ -e '{}' ]; do sleep 0.1; done\nfor last; do :; done\nexec sh -c \"$last\"\n",
-        hang.display()
-    );
+    let script =
+        format!("#!/bin/sh\nwhile [ -e '{}' ]; do sleep 0.1; done\nfor last; do :; done\nexec sh -c \"$last\"\n", hang.display());
     std::fs::write(&ssh, script).unwrap();
     std::fs::set_permissions(&ssh, std::fs::Permissions::from_mode(0o755)).unwrap();
     let settings = world.path("daemon.toml");

@@ -117,6 +117,7 @@ async fn start_edge(places: &Places, name: &str, token: &Secret, workerd: Option
     let mut options = edge::Options::new(loopback, loopback, places.edges.join(name), token.clone());
     options.workerd = workerd.map(Path::to_owned);
     options.private_network = true;
+    options.guard = Some(super::super::edge::THIS_PROGRAM.into());
     options.linger = std::time::Duration::from_secs(1);
     edge::start(options).await.map_err(|error| Failure::of(&error).hint(error.hint().map(ToOwned::to_owned)))
 }

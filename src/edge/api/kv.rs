@@ -1,4 +1,4 @@
-//! KV namespaces.
+//! KV namespaces: made, listed, renamed, deleted.
 //!
 //! **Invariant:** a title names one namespace; a namespace that a serving Worker binds is not deleted.
 

@@ -1,47 +1,65 @@
 //! No process of ours outlives the edge.
 //!
-//! Goes in: nothing. Comes out: a process group for the runtime's processes that dies with the edge, however the edge
-//! dies: its leader is a shell that reads from a pipe which only the edge holds open, and ends the group at its end.
+//! Goes in: the program that leads. Comes out: a process group for the runtime's processes that dies with the edge,
+//! however the edge dies: its leader ([`lead_group`], in a process of its own) reads from a pipe which only the edge holds
+//! open, and ends the group at its end. The kernel's own way, a signal at the parent's death, would not do: it comes at the
+//! end of the thread that started the process, and is set only after the process was started.
 //!
 //! **Invariant:** a process is ended here only if it was started by an edge on this data folder: by its group, or by a
 //! process id together with the time it was started.
 
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write as _};
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Mutex, PoisonError};
 use std::thread::sleep;
 use std::time::Duration;
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Signal, getpgrp, getpid, kill_current_process_group, kill_process};
+use tokio::signal::unix::{SignalKind, signal};
 
 use super::super::EdgeError;
 
+/// The verb of the command line that is [`lead_group`].
+pub const LEAD_VERB: &str = "edge-guard";
+
 /// The group's leader and the record of what was started.
 pub(in crate::edge) struct Guard {
-    leader: Mutex<Child>,
+    leader: Option<Leader>,
     record: PathBuf,
 }
 
+struct Leader {
+    program: PathBuf,
+    process: Mutex<Child>,
+}
+
 impl Guard {
-    /// Ends what an edge that was killed has left, then starts the leader. `record` is a file in the data folder.
-    pub(in crate::edge) fn start(record: &Path) -> Result<Self, EdgeError> {
-        end_leftovers(record);
+    /// Ends what an edge that was killed has left, then starts the leader: `program`, with [`LEAD_VERB`]. `record` is a
+    /// file in the data folder. Without a leader the record is all there is.
+    pub(in crate::edge) fn start(program: Option<PathBuf>, record: &Path) -> Result<Self, EdgeError> {
+        end_recorded(record);
         let _ = fs::remove_file(record);
-        Ok(Self { leader: Mutex::new(lead()?), record: record.to_owned() })
+        let leader = match program {
+            Some(program) => Some(Leader { process: Mutex::new(lead(&program)?), program }),
+            None => None,
+        };
+        Ok(Self { leader, record: record.to_owned() })
     }
 
-    /// The group to start a process in. A leader that someone ended is replaced.
+    /// The group to start a process in; 0 is one of its own. A leader that someone ended is replaced.
     pub(in crate::edge) fn group(&self) -> Result<i32, EdgeError> {
-        let mut leader = self.leader.lock().unwrap_or_else(PoisonError::into_inner);
-        if !matches!(leader.try_wait(), Ok(None)) {
-            *leader = lead()?;
+        let Some(leader) = &self.leader else { return Ok(0) };
+        let mut process = leader.process.lock().unwrap_or_else(PoisonError::into_inner);
+        if !matches!(process.try_wait(), Ok(None)) {
+            *process = lead(&leader.program)?;
         }
-        Ok(i32::try_from(leader.id()).unwrap_or_default())
+        Ok(i32::try_from(process.id()).unwrap_or_default())
     }
 
-    /// Remembers a process, for the case that even the leader is killed.
+    /// Remembers a process, for the case that there is no leader or that even the leader is killed.
     pub(in crate::edge) fn remember(&self, pid: u32) {
         let Some(started) = start_time(pid) else { return };
         let line = format!("{pid} {started}\n");
@@ -51,15 +69,14 @@ impl Guard {
             tracing::warn!(path = %self.record.display(), %error, "A runtime process could not be recorded.");
         }
     }
-}
 
-impl Guard {
-    /// Ends the group.
+    /// Ends the group, or else what is recorded.
     pub(in crate::edge) fn end(&self) {
-        let mut leader = self.leader.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(leader) = &self.leader else { return end_recorded(&self.record) };
+        let mut process = leader.process.lock().unwrap_or_else(PoisonError::into_inner);
         // The pipe's end is the leader's sign to end the group; it ends itself with it.
-        drop(leader.stdin.take());
-        let _ = leader.wait();
+        drop(process.stdin.take());
+        let _ = process.wait();
     }
 }
 
@@ -69,17 +86,33 @@ impl Drop for Guard {
     }
 }
 
-fn lead() -> Result<Child, EdgeError> {
-    use std::os::unix::process::CommandExt as _;
-    let shell = Path::new("/bin/sh");
-    let mut command = Command::new(shell);
-    command.args(["-c", "trap '' HUP INT TERM; read -r _; kill -KILL 0"]).env_clear().process_group(0);
+/// Starts the leader, in a group of its own.
+fn lead(program: &Path) -> Result<Child, EdgeError> {
+    let mut command = Command::new(program);
+    command.arg0("trunkline").arg(LEAD_VERB).env_clear().process_group(0);
     command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
-    command.spawn().map_err(|source| EdgeError::Spawn { program: shell.to_owned(), source })
+    command.spawn().map_err(|source| EdgeError::Spawn { program: program.to_owned(), source })
+}
+
+/// What the leader of the runtime's process group does: waits for the end of its standard input, then ends its group,
+/// and itself with it. It outlives the signals that ask a process to end. Called within a Tokio runtime.
+///
+/// # Errors
+/// Where this process leads no group, and so would end others than it should; or the system's, from reading.
+pub fn lead_group() -> io::Result<()> {
+    if getpgrp() != getpid() {
+        return Err(io::Error::other("this process leads no group of its own: only an edge starts it"));
+    }
+    for kind in [SignalKind::hangup(), SignalKind::interrupt(), SignalKind::terminate()] {
+        // Once there is a handler, it stays.
+        drop(signal(kind)?);
+    }
+    io::copy(&mut io::stdin(), &mut io::sink())?;
+    Ok(kill_current_process_group(Signal::KILL)?)
 }
 
 /// Ends the recorded processes that still run, and waits until they are gone: two of them must not hold one store.
-fn end_leftovers(record: &Path) {
+fn end_recorded(record: &Path) {
     let text = fs::read_to_string(record).unwrap_or_default();
     let recorded: Vec<(u32, &str)> =
         text.lines().filter_map(|line| line.split_once(' ')).filter_map(|(pid, at)| Some((pid.parse().ok()?, at))).collect();
@@ -110,13 +143,13 @@ fn start_time(pid: u32) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::os::unix::process::CommandExt as _;
 
     #[test]
-    fn the_group_ends_with_the_guard() {
+    fn without_a_leader_what_was_recorded_ends_with_the_guard() {
         let folder = tempfile::tempdir().unwrap();
-        let guard = Guard::start(&folder.path().join("processes")).unwrap();
+        let guard = Guard::start(None, &folder.path().join("processes")).unwrap();
         let mut child = Command::new("sleep").arg("60").process_group(guard.group().unwrap()).spawn().unwrap();
+        guard.remember(child.id());
         drop(guard);
         assert!(!child.wait().unwrap().success());
     }
@@ -129,7 +162,7 @@ mod tests {
         let mut other = Command::new("sleep").arg("60").spawn().unwrap();
         let started = start_time(ours.id()).unwrap();
         fs::write(&record, format!("{} {started}\n{} 1\n", ours.id(), other.id())).unwrap();
-        let _guard = Guard::start(&record).unwrap();
+        let _guard = Guard::start(None, &record).unwrap();
         assert!(!ours.wait().unwrap().success());
         assert!(other.try_wait().unwrap().is_none());
         other.kill().unwrap();

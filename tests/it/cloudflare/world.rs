@@ -134,6 +134,7 @@ impl World {
         let token = Secret::new(TOKEN.as_bytes().to_vec());
         let mut options = trunkline::edge::Options::new(free, free, data.path().join("edge"), token);
         options.workerd = Some(workerd());
+        options.guard = Some(env!("CARGO_BIN_EXE_trunkline").into());
         let edge = trunkline::edge::start(options).await.unwrap_or_else(|error| panic!("{error}"));
         let proxy = Proxy::start(edge.api_addr()).await;
         let provider = provider(proxy.address, TOKEN, patience());

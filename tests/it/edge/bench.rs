@@ -38,6 +38,7 @@ pub(super) fn options(folder: &Path) -> Options {
     let any = "127.0.0.1:0".parse().unwrap();
     let mut options = Options::new(any, any, folder.to_owned(), Secret::new(TOKEN.into()));
     options.workerd = Some(workerd());
+    options.guard = Some(env!("CARGO_BIN_EXE_trunkline").into());
     options.faults = true;
     // Lingering is a test of its own; the others stop at once.
     options.linger = Duration::ZERO;

@@ -1,6 +1,7 @@
 //! What survives: a restart, a crash of the runtime, a kill of the edge.
 
 use std::io::{BufRead as _, BufReader};
+use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -126,7 +127,43 @@ async fn an_edge_that_is_killed_leaves_no_process_and_comes_back() {
     assert!(last.is_some());
 }
 
-/// Run by the test above, in a process that can be killed.
+/// What starts the leader of a group, and not in its own.
+fn leader() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_trunkline"));
+    command.arg(trunkline::edge::LEAD_VERB).stdin(Stdio::piped()).stderr(Stdio::piped());
+    command
+}
+
+#[test]
+fn the_leader_outlives_a_request_to_end_and_ends_its_group_with_its_input() {
+    let mut leading = leader().process_group(0).spawn().unwrap();
+    let group = leading.id().cast_signed();
+    let mut member = Command::new("sleep").arg("60").process_group(group).spawn().unwrap();
+    let since = Instant::now();
+    let handled = || {
+        let status = std::fs::read_to_string(format!("/proc/{group}/status")).unwrap();
+        let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:")).unwrap();
+        u64::from_str_radix(caught.trim(), 16).unwrap() & (1 << 14) != 0
+    };
+    while !handled() {
+        assert!(since.elapsed() < Duration::from_secs(10), "the leader handles no SIGTERM");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    assert!(Command::new("kill").args(["-TERM", &group.to_string()]).status().unwrap().success());
+    std::thread::sleep(Duration::from_millis(100));
+    assert!(leading.try_wait().unwrap().is_none() && member.try_wait().unwrap().is_none());
+    drop(leading.stdin.take());
+    assert_eq!((leading.wait().unwrap().signal(), member.wait().unwrap().signal()), (Some(9), Some(9)));
+}
+
+#[test]
+fn a_leader_without_a_group_of_its_own_ends_nobody() {
+    let output = leader().stdin(Stdio::null()).output().unwrap();
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    assert!(String::from_utf8_lossy(&output.stderr).contains("leads no group"), "{output:?}");
+}
+
+/// Run by `an_edge_that_is_killed_leaves_no_process_and_comes_back`, in a process that can be killed.
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "run by an_edge_that_is_killed_leaves_no_process_and_comes_back, in a process of its own"]
 #[expect(clippy::print_stdout, reason = "its parent reads what it prints")]

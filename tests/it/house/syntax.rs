@@ -132,6 +132,29 @@ fn raw_string(chars: &[char], index: usize) -> Option<(usize, usize)> {
     (at(after + hashes) == '"').then_some((after + hashes + 1, hashes))
 }
 
+/// The tokens without the functions, or other items with a block, that only the feature `failpoints` builds.
+pub(crate) fn without_failpoints(tokens: &[Token]) -> Vec<Token> {
+    const GATE: [&str; 9] = ["#", "[", "cfg", "(", "feature", "=", "failpoints", ")", "]"];
+    let gated = |window: &[Token]| window.iter().map(|token| token.text.as_str()).eq(GATE);
+    let mut kept = Vec::new();
+    let mut rest = tokens;
+    while let Some(gate) = rest.windows(GATE.len()).position(gated) {
+        kept.extend_from_slice(&rest[..gate]);
+        let mut depth = 0;
+        let end = rest[gate..].iter().position(|token| {
+            match (token.sort, token.text.as_str()) {
+                (Sort::Other, "{") => depth += 1,
+                (Sort::Other, "}") => depth -= 1,
+                _ => return false,
+            }
+            depth == 0
+        });
+        rest = end.map_or(&[], |end| &rest[gate + end + 1..]);
+    }
+    kept.extend_from_slice(rest);
+    kept
+}
+
 /// The tokens before the tests of a file: `#[cfg(test)] mod … {` is the last thing in it.
 pub(crate) fn before_tests(tokens: &[Token]) -> &[Token] {
     const OPENING: [&str; 8] = ["#", "[", "cfg", "(", "test", ")", "]", "mod"];

@@ -9,12 +9,13 @@
 //! **Invariant:** everything that can be refused here (bytes that are missing, secrets that do not open, routes that
 //! are taken) is, before the first write.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod triggers;
 
 use http::Method;
 use serde_json::{Value as Json, json};
 
-use crate::model::{Marker, Properties, Secret, Value};
+use crate::boundary;
+use crate::model::{Marker, Properties, Secret};
 use crate::plan::{Action, Precondition};
 use crate::provider::{Order, Outcome, ProviderError, Receipt};
 
@@ -24,9 +25,9 @@ use super::client::Payload;
 use super::fault::Fault;
 use super::lists::{Lists, zones_of};
 use super::observe;
-use super::path::{Grammar, path, with_query};
+use super::path::{Grammar, with_query};
 use super::read::{self, Active};
-use super::upload::{self, annotations, names};
+use super::upload::{self, annotations};
 use super::wire::{Version, Versions};
 
 /// The properties that are versioned: a change of one of them is a new version.
@@ -146,6 +147,7 @@ impl Work<'_> {
             let (payload, secrets) = upload.create(&[tag]).map_err(Outcome::Refused)?;
             let path = with_query(&self.path(&[]), &[("excludeScript", "true"), ("bindings_inherit", "strict")]);
             self.write(Method::PUT, &path, payload, &secrets).await?;
+            boundary::reach("after_worker");
             Expected::Operation
         };
         self.write_crons(resumed).await?;
@@ -200,6 +202,7 @@ impl Work<'_> {
                 Err(fault) if fault.certain && fault.status != Some(429) => {}
                 Err(fault) => return Err(self.failed(fault)),
             }
+            boundary::reach("after_route_delete");
         }
         let (client, account) = (&self.provider.client, &self.provider.account);
         let live = match active {
@@ -216,6 +219,7 @@ impl Work<'_> {
             let message = format!("a version of Worker `{}` was uploaded, but the answer does not say which", self.script);
             Outcome::Unknown(ProviderError::new(message, crate::model::Retry::Transient))
         })?;
+        boundary::reach("after_version");
         // An uploaded version that is not deployed does nothing, and is found again by its marker.
         self.deploy(id).await.map_err(|fault| self.failed(fault))?;
         Ok(id.to_owned())
@@ -231,7 +235,9 @@ impl Work<'_> {
             "annotations": notes,
         });
         let path = self.path(&["deployments"]);
-        self.try_write(Method::POST, &path, Payload::Json(body), &[]).await.map(|_| ())
+        self.try_write(Method::POST, &path, Payload::Json(body), &[]).await?;
+        boundary::reach("after_deployment");
+        Ok(())
     }
 
     /// A version that an earlier operation of this order uploaded, of the same desired properties.
@@ -281,87 +287,7 @@ impl Work<'_> {
         tags.push(mine);
         let path = self.path(&["script-settings"]);
         self.write(Method::PATCH, &path, Payload::Json(json!({ "tags": tags })), &[]).await?;
-        Ok(())
-    }
-
-    /// Writes the whole set of crons, where it is not there: those desired, and those that are not ours. `read` says
-    /// that there may be some already.
-    async fn write_crons(&mut self, read: bool) -> Result<(), Outcome> {
-        let ours: BTreeSet<String> = names(&self.before, "crons").union(&names(&self.after, "crons")).cloned().collect();
-        let live: BTreeSet<String> = if read {
-            let crons = read::crons(&self.provider.client, &self.provider.account, self.script).await;
-            crons.map_err(|fault| self.unread(fault))?.into_iter().collect()
-        } else {
-            BTreeSet::new()
-        };
-        let mut crons = names(&self.after, "crons");
-        crons.extend(live.iter().filter(|cron| !ours.contains(*cron)).cloned());
-        if crons == live {
-            return Ok(());
-        }
-        let body = Json::Array(crons.into_iter().map(|cron| json!({ "cron": cron })).collect());
-        let path = self.path(&["schedules"]);
-        self.write(Method::PUT, &path, Payload::Json(body), &[]).await?;
-        Ok(())
-    }
-
-    /// Switches the workers.dev name on or off, where it is not so; previews stay as they are.
-    async fn write_subdomain(&mut self) -> Result<(), Outcome> {
-        let wanted = matches!(self.after.get("workers_dev"), Some(Value::Bool(true)));
-        let now = read::subdomain(&self.provider.client, &self.provider.account, self.script).await;
-        let now = now.map_err(|fault| self.unread(fault))?;
-        if now.enabled == wanted {
-            return Ok(());
-        }
-        let mut body = json!({ "enabled": wanted });
-        if let Some(previews) = now.previews_enabled {
-            body["previews_enabled"] = json!(previews);
-        }
-        let path = self.path(&["subdomain"]);
-        self.write(Method::POST, &path, Payload::Json(body), &[]).await?;
-        Ok(())
-    }
-
-    /// What of the routes is to be written.
-    fn route_changes(&self) -> Result<RouteChanges, Outcome> {
-        let (before, after) = (routes(&self.before), routes(&self.after));
-        let mut changes = RouteChanges::default();
-        for (pattern, zone) in before.iter().filter(|(pattern, zone)| after.get(*pattern) != Some(zone)) {
-            let Some(Ok(read)) = self.lists.zones.get(zone) else { continue };
-            let mine = read.routes.iter().filter(|r| r.pattern == *pattern && r.script.as_deref() == Some(self.script));
-            changes.remove.extend(mine.map(|route| (read.id.clone(), route.id.clone())));
-        }
-        for (pattern, zone) in &after {
-            let Some(Ok(read)) = self.lists.zones.get(zone) else {
-                return Err(Outcome::Conflict(format!("zone `{zone}` was not read")));
-            };
-            match read.routes.iter().find(|r| r.pattern == *pattern) {
-                None => changes.add.push((read.id.clone(), pattern.clone())),
-                Some(route) if route.script.as_deref() == Some(self.script) => {}
-                Some(route) => {
-                    let holder = route.script.as_deref().unwrap_or("no Worker");
-                    return Err(Outcome::Conflict(format!("route `{pattern}` belongs to {holder}")));
-                }
-            }
-        }
-        Ok(changes)
-    }
-
-    async fn write_routes(&mut self, changes: RouteChanges) -> Result<(), Outcome> {
-        for (zone, route) in changes.remove {
-            Grammar::Id.check(&route).map_err(|error| self.unread(Fault::own(error)))?;
-            let path = path(&["zones", &zone, "workers", "routes", &route]);
-            match self.try_write(Method::DELETE, &path, Payload::Empty, &[]).await {
-                Ok(_) => {}
-                Err(fault) if fault.status == Some(404) => {}
-                Err(fault) => return Err(self.failed(fault)),
-            }
-        }
-        for (zone, pattern) in changes.add {
-            let body = json!({ "pattern": pattern, "script": self.script });
-            let path = path(&["zones", &zone, "workers", "routes"]);
-            self.write(Method::POST, &path, Payload::Json(body), &[]).await?;
-        }
+        boundary::reach("after_tags");
         Ok(())
     }
 
@@ -376,27 +302,12 @@ impl Work<'_> {
             return outcome;
         }
         let path = self.path(&[]);
-        match self.try_write(Method::DELETE, &path, Payload::Empty, &[]).await {
+        let deleted = self.try_write(Method::DELETE, &path, Payload::Empty, &[]).await;
+        boundary::reach("after_worker_delete");
+        match deleted {
             Ok(_) => Outcome::Done(Receipt::default()),
             Err(fault) if fault.is_missing() => Outcome::Done(Receipt::default()),
             Err(fault) => self.failed(fault),
         }
     }
-}
-
-/// Routes to be written, by the id of their zone.
-#[derive(Default)]
-struct RouteChanges {
-    /// Zone and route.
-    remove: Vec<(String, String)>,
-    /// Zone and pattern.
-    add: Vec<(String, String)>,
-}
-
-/// The routes in `properties`: pattern to zone.
-fn routes(properties: &Properties) -> BTreeMap<String, String> {
-    let routes = properties.get("routes").and_then(Value::as_table).into_iter().flatten();
-    routes
-        .filter_map(|(pattern, route)| Some((pattern.clone(), route.as_table()?.get("zone_name")?.as_text()?.to_owned())))
-        .collect()
 }

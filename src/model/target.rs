@@ -1,0 +1,113 @@
+//! Targets: where instances live, and how each sort of target is reached.
+//!
+//! Goes in: what the definitions say, checked. Comes out: data that a provider connects by. No token is in it, only where
+//! it comes from.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use super::address::Kind;
+use super::name::ResourceName;
+
+/// Where instances live.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Target {
+    /// Its region, such as `eu`.
+    pub region: Option<String>,
+    /// What selectors match, such as `role = "origin"`.
+    pub labels: BTreeMap<String, String>,
+    /// What sort of target it is.
+    pub kind: TargetKind,
+}
+
+/// The sorts of target.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TargetKind {
+    /// An account at Cloudflare.
+    Cloudflare(CloudflareTarget),
+    /// A self-hosted Workers plane.
+    Edge(EdgeTarget),
+    /// A VPS.
+    Host(HostTarget),
+}
+
+impl TargetKind {
+    /// Whether resources of `kind` can live there.
+    pub fn takes(&self, kind: Kind) -> bool {
+        match self {
+            Self::Cloudflare(_) | Self::Edge(_) => matches!(kind, Kind::Worker | Kind::Kv),
+            Self::Host(_) => matches!(kind, Kind::File),
+        }
+    }
+
+    /// The token to call it with, for those that speak the REST API.
+    pub fn api_token(&self) -> Option<&ApiToken> {
+        match self {
+            Self::Cloudflare(target) => Some(&target.api_token),
+            Self::Edge(target) => Some(&target.api_token),
+            Self::Host(_) => None,
+        }
+    }
+}
+
+/// Where an API token comes from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ApiToken {
+    /// An encrypted value of the environment.
+    Secret(ResourceName),
+    /// A credential of the daemon by name: a file of its credentials folder.
+    Credential(ResourceName),
+}
+
+impl ApiToken {
+    /// The secret of the environment, where it is one.
+    pub fn secret(&self) -> Option<&ResourceName> {
+        match self {
+            Self::Secret(name) => Some(name),
+            Self::Credential(_) => None,
+        }
+    }
+}
+
+/// An account at Cloudflare.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CloudflareTarget {
+    /// 32 hex digits.
+    pub account_id: String,
+    /// The token to call it with.
+    pub api_token: ApiToken,
+    /// `https://api.cloudflare.com/client/v4` unless the definition says otherwise; no final slash.
+    pub endpoint: String,
+}
+
+/// A self-hosted Workers plane.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EdgeTarget {
+    /// Such as `https://edge.fra.example.com/client/v4`; no final slash.
+    pub endpoint: String,
+    /// 32 hex digits; the edge takes any.
+    pub account_id: String,
+    /// The token to call it with.
+    pub api_token: ApiToken,
+}
+
+/// A VPS.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HostTarget {
+    /// How it is reached.
+    pub connect: Connect,
+    /// Every path is taken beneath this folder: a sandbox, a chroot, an image. `None` is `/`.
+    pub root: Option<PathBuf>,
+}
+
+/// How a host is reached.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Connect {
+    /// The daemon's own machine, in process.
+    Local,
+}
