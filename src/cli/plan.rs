@@ -17,7 +17,7 @@ use crate::model::{EnvironmentId, Revision, Tree};
 use crate::plan::{RenderOptions, render_text, to_json};
 use crate::policy::RunKind;
 use crate::provider::cloudflare;
-use crate::reconcile::{Context, judge, load_rules, prepare};
+use crate::reconcile::{Context, judge, load_rules, prepare, undefined};
 use crate::record::EnvironmentRecord;
 use crate::secrets::Identities;
 use crate::settings::Settings;
@@ -30,7 +30,7 @@ pub(super) async fn plan(global: &Global, verb: &Plan) -> Result<u8, Failure> {
         Some(folder) => from_folder(&settings, folder, verb, global)?,
         None => from_remote(&settings, verb, global)?,
     };
-    let mut status = OK;
+    let mut status = if verb.environments.is_empty() { note_undefined(&context, &revision, &resolutions)? } else { OK };
     let mut documents = Vec::new();
     for (environment, resolution) in resolutions {
         let Some(bundle) = resolution.bundle else { continue };
@@ -70,6 +70,20 @@ pub(super) async fn plan(global: &Global, verb: &Plan) -> Result<u8, Failure> {
     }
     if verb.output == Output::Json {
         show_json(&json!({ "version": 1, "revision": revision_name(&revision), "plans": documents }))?;
+    }
+    Ok(status)
+}
+
+/// Says which environments own something and are not defined any more: there is no plan for them, and no delete.
+fn note_undefined(context: &Context, revision: &Revision, found: &[(EnvironmentId, Resolution)]) -> Result<u8, Failure> {
+    let mut status = OK;
+    for record in context.store.environments().map_err(|error| workspace::store_failure(&error))? {
+        let id = &record.environment;
+        let owns = !context.store.inventory(id).map_err(|error| workspace::store_failure(&error))?.is_empty();
+        if owns && !found.iter().any(|(defined, _)| defined == id) {
+            note(&undefined(id, &revision.to_string()));
+            status = ERROR;
+        }
     }
     Ok(status)
 }
@@ -126,7 +140,7 @@ fn at_head(source: &Source, verb: &Plan, global: &Global) -> Result<(Revision, V
     let tree = source.tree(&revision.commit).map_err(|error| Failure::of(&error))?;
     let (found, _) = definition::environments(&tree).map_err(|error| Failure::of(&error))?;
     if let Some(unknown) = verb.environments.iter().find(|id| !found.contains(id)) {
-        return Err(Failure::new(format!("{revision} does not define the environment {unknown}")));
+        return Err(workspace::undefined(&revision, unknown, &found));
     }
     let mut cache = Cache::default();
     let mut resolutions = Vec::new();

@@ -33,7 +33,7 @@ use crate::store::Begin;
 
 pub use context::{Context, Event, with_network, with_source};
 pub use publish::{publish, push};
-pub use resolve::{Resolved, load_rules};
+pub use resolve::{Resolved, load_rules, undefined};
 pub use rollback::{RollbackError, RolledBack, rollback};
 pub use verdict::judge;
 
@@ -350,7 +350,7 @@ impl Step<'_> {
             condition
         } else {
             generation.state = GenerationState::Failed;
-            let message = apply::failures(&report).join("; ");
+            let message = apply::failures(&report).join("\n");
             generation.message = Some(message.clone());
             self.record.inputs = None;
             self.record.failures = self.record.failures.saturating_add(1);

@@ -153,10 +153,10 @@ pub async fn judge(
             Ok((approved, warnings))
         }
         Err(Refusal::Denied(messages)) => {
-            Err(Stop::stalled(ConditionReason::Denied, format!("denied: {}", lines(messages).join("; "))))
+            Err(Stop::stalled(ConditionReason::Denied, format!("denied: {}", lines(messages).join("\ndenied: "))))
         }
         Err(Refusal::Held(messages)) => {
-            Err(Stop::stalled(ConditionReason::Held, format!("held: {}", lines(messages).join("; "))))
+            Err(Stop::stalled(ConditionReason::Held, format!("held: {}", lines(messages).join("\nheld: "))))
         }
     }
 }
