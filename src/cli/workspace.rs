@@ -92,6 +92,8 @@ pub(super) fn resolve(folder: &Path, only: &[EnvironmentId]) -> Result<Workspace
         diagnostics.extend(resolution.diagnostics.iter().cloned());
         environments.push((environment.clone(), resolution));
     }
+    let states: Vec<_> = environments.iter().filter_map(|(_, r)| r.bundle.as_ref()).map(|bundle| &bundle.desired).collect();
+    diagnostics.extend(definition::contested(&states, &|path| tree.read(path, 1 << 20).ok().flatten()));
     // A fault of a shared file is found once for each environment that reads it.
     diagnostics.sort();
     diagnostics.dedup();

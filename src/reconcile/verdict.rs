@@ -119,6 +119,7 @@ pub async fn judge(
     kind: policy::RunKind,
     now: DateTime<Utc>,
 ) -> Result<(ApprovedPlan, Vec<String>), Stop> {
+    takes_from_nobody(context, prepared)?;
     let ratchet = policy::ratchet(kind, pinned, recorded_rules(context, record)?, rule_files(&prepared.bundle));
     let rules = ratchet.compile().map_err(|faults| {
         let read = |path: &str| ratchet.standing.get(path).or_else(|| ratchet.own.as_ref()?.get(path)).cloned();
@@ -159,6 +160,34 @@ pub async fn judge(
             Err(Stop::stalled(ConditionReason::Held, format!("held: {}", lines(messages).join("\nheld: "))))
         }
     }
+}
+
+/// Says no to taking over what another environment owns: a KV namespace carries no mark of its owner, so that only our own
+/// records tell.
+fn takes_from_nobody(context: &Context, prepared: &Prepared) -> Result<(), Stop> {
+    let store = |error: crate::store::StoreError| Stop::internal(&error);
+    let id = |attributes: &BTreeMap<String, String>| attributes.get("id").cloned();
+    let adopted = prepared.plan.changes.iter().filter(|change| change.action == plan::Action::Adopt);
+    let adopted: BTreeMap<String, &plan::Change> =
+        adopted.filter_map(|c| Some((id(&prepared.observed.get(&c.key)?.present()?.attributes)?, c))).collect();
+    if adopted.is_empty() {
+        return Ok(());
+    }
+    for other in context.store.environments().map_err(store)? {
+        if other.environment == prepared.bundle.desired.environment {
+            continue;
+        }
+        for (owner, owned) in context.store.inventory(&other.environment).map_err(store)? {
+            if let Some(change) = id(&owned.attributes).and_then(|id| adopted.get(&id)) {
+                let message = format!(
+                    "{}: `{}` belongs to {owner}, and is not taken over; two environments cannot own one thing",
+                    change.key, change.claim
+                );
+                return Err(Stop::stalled(ConditionReason::NotOurs, message));
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Says no to rules that cannot be compiled: once they were recorded with a revision, nothing could be judged any more, not
