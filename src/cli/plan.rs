@@ -17,7 +17,7 @@ use crate::model::{EnvironmentId, Revision, Tree};
 use crate::plan::{RenderOptions, render_text, to_json};
 use crate::policy::RunKind;
 use crate::provider::cloudflare;
-use crate::reconcile::{Context, judge, load_rules, prepare, undefined};
+use crate::reconcile::{Context, held_by_quarantine, judge, load_rules, prepare, undefined};
 use crate::record::EnvironmentRecord;
 use crate::secrets::Identities;
 use crate::settings::Settings;
@@ -33,13 +33,29 @@ pub(super) async fn plan(global: &Global, verb: &Plan) -> Result<u8, Failure> {
     let mut status = if verb.environments.is_empty() { note_undefined(&context, &revision, &resolutions)? } else { OK };
     let mut documents = Vec::new();
     for (environment, resolution) in resolutions {
-        let Some(bundle) = resolution.bundle else { continue };
+        let Some(bundle) = resolution.bundle else {
+            // Its faults have been shown; the other environments go on.
+            status = ERROR;
+            documents.push(no_plan(&environment, "the definitions have faults"));
+            continue;
+        };
         let record = context.store.environment(&environment).map_err(|error| workspace::store_failure(&error))?;
         let record = record.unwrap_or_else(|| EnvironmentRecord::new(environment.clone(), Utc::now()));
         let prepared = Box::pin(prepare(&context, &record, bundle, &revision)).await;
-        let prepared = prepared.map_err(|stop| Failure::new(format!("{environment}: {}", stop.condition.message())))?;
+        let prepared = match prepared {
+            Ok(prepared) => prepared,
+            Err(stop) => {
+                note(&format!("{environment}: there is no plan: {}", stop.condition.message()));
+                status = ERROR;
+                documents.push(no_plan(&environment, stop.condition.message()));
+                continue;
+            }
+        };
         let rules = load_rules(&context).map_err(Failure::new)?;
-        let judged = judge(&context, &record, &prepared, &revision, rules, RunKind::Apply, Utc::now()).await;
+        let judged = match held_by_quarantine(&context, &prepared) {
+            Ok(()) => judge(&context, &record, &prepared, &revision, rules, RunKind::Apply, Utc::now()).await,
+            Err(held) => Err(held),
+        };
         let (refused, warnings) = match judged {
             Ok((_, warnings)) => (None, warnings),
             Err(stop) if prepared.plan.is_empty() => (None, vec![stop.condition.message().to_owned()]),
@@ -72,6 +88,11 @@ pub(super) async fn plan(global: &Global, verb: &Plan) -> Result<u8, Failure> {
         show_json(&json!({ "version": 1, "revision": revision_name(&revision), "plans": documents }))?;
     }
     Ok(status)
+}
+
+/// What stands in the document for an environment that has no plan now.
+fn no_plan(environment: &EnvironmentId, reason: &str) -> serde_json::Value {
+    json!({ "environment": environment, "plan": null, "refused": reason, "warnings": [] })
 }
 
 /// Says which environments own something and are not defined any more: there is no plan for them, and no delete.
@@ -149,7 +170,7 @@ fn at_head(source: &Source, verb: &Plan, global: &Global) -> Result<(Revision, V
         if resolution.bundle.is_none() {
             let read = |path: &str| tree.read(path, 1 << 20).ok().flatten();
             note(&document::render(&resolution.diagnostics, &read, global.colour()));
-            return Err(Failure::new(format!("the definitions of {environment} have faults; there is no plan")));
+            note(&format!("{environment}: there is no plan: the definitions have faults"));
         }
         resolutions.push((environment, resolution));
     }

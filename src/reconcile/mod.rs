@@ -35,7 +35,7 @@ pub use context::{Context, Event, with_network, with_source};
 pub use publish::{publish, push};
 pub use resolve::{Resolved, load_rules, undefined};
 pub use rollback::{RollbackError, RolledBack, rollback};
-pub use verdict::judge;
+pub use verdict::{held_by_quarantine, judge};
 
 /// What a pass concluded, and when to look again.
 #[derive(Debug, Clone)]
@@ -119,15 +119,17 @@ pub async fn reconcile(context: &Context, environment: &EnvironmentId, revision:
 }
 
 fn outcome(record: &EnvironmentRecord, stop: Stop) -> Outcome {
-    let requeue = stop.requeue.unwrap_or_else(|| backoff(record.failures, record.interval_seconds));
+    let requeue = stop.requeue.unwrap_or_else(|| backoff(record));
     Outcome { condition: stop.condition, plan: None, report: None, requeue }
 }
 
 /// The delay before the next look at an environment that is not ready: 2 s, doubled with each failure in a row, at most
-/// its interval or five minutes, whichever is longer.
-fn backoff(failures: u32, interval_seconds: u64) -> Duration {
-    let grown = 2_u64.saturating_pow(failures.clamp(1, 20));
-    Duration::from_secs(grown.min(interval_seconds.max(300)))
+/// its interval or five minutes, whichever is longer. What waits for a person or a commit begins at 32 s: a commit wakes
+/// it anyway.
+fn backoff(record: &EnvironmentRecord) -> Duration {
+    let stalled = matches!(record.condition, Condition::Stalled { .. });
+    let grown = 2_u64.saturating_pow(record.failures.clamp(if stalled { 5 } else { 1 }, 20));
+    Duration::from_secs(grown.min(record.interval_seconds.max(300)))
 }
 
 /// A pass, and where it goes no further since a rollback says so: that rollback first, if it never came to its end.
@@ -270,6 +272,7 @@ impl Step<'_> {
             let digest = self.context.store.put_bundle(&prepared.bundle).map_err(store)?;
             self.rules_are_sound(&prepared, digest)?;
             self.complete(digest);
+            self.end_quarantine()?;
             if let Some(generation) = interrupted::completed(&self, &prepared.plan, digest).map_err(store)? {
                 self.record.unpublished = true;
                 let record = self.record.clone().conclude(condition.clone(), self.now);
@@ -286,7 +289,7 @@ impl Step<'_> {
         publish(self.context, &record.environment).await;
         let requeue = match record.condition {
             Condition::Ready { .. } => until_due(&record, self.now),
-            _ => backoff(record.failures, record.interval_seconds),
+            _ => backoff(&record),
         };
         Ok(Outcome { condition: record.condition, plan: Some(prepared.plan), report: None, requeue })
     }
@@ -346,6 +349,7 @@ impl Step<'_> {
             let condition = self.ready_or_blocked(&plan, &message);
             if matches!(condition, Condition::Ready { .. }) {
                 self.complete(digest);
+                self.end_quarantine()?;
             }
             condition
         } else {
@@ -366,7 +370,7 @@ impl Step<'_> {
         publish(context, environment).await;
         let requeue = match record.condition {
             Condition::Ready { .. } => until_due(&record, now),
-            _ => backoff(record.failures, record.interval_seconds),
+            _ => backoff(&record),
         };
         Ok(Outcome { condition: record.condition, plan: Some(plan), report: Some(report), requeue })
     }
@@ -387,6 +391,15 @@ impl Step<'_> {
         self.record.inputs = self.inputs.clone();
         self.record.observed_at = Some(Utc::now());
         self.record.failures = 0;
+    }
+
+    /// A revision without what was taken back runs: the quarantine has done its work. Not before: one that is denied would
+    /// let the fault back in with the commit after it.
+    fn end_quarantine(&self) -> Result<(), Stop> {
+        if self.kind == RunKind::Rollback {
+            return Ok(());
+        }
+        self.context.store.put_quarantine(&self.record.environment, None).map_err(|error| Stop::internal(&error))
     }
 
     fn ready_or_blocked(&self, plan: &Plan, message: &str) -> Condition {
