@@ -126,7 +126,7 @@ impl Loop<'_> {
         let environments = self.begin_all(looked.found, !calls.is_empty());
         for call in calls {
             match &looked.fault {
-                Some(fault) => call.answer(Answer::failed(format!("nothing is applied: {fault}"), None)),
+                Some(fault) => call.answer(Answer::failed(format!("nothing is applied: {}", fault.message), fault.hint.clone())),
                 None => self.syncing.push((call, environments.clone())),
             }
         }

@@ -79,7 +79,10 @@ pub(super) fn carries(digests: &Digests, entry: &QuarantineEntry) -> bool {
 }
 
 /// Holds a desired state that still carries what a rollback took back.
-pub(super) fn held_by_quarantine(context: &Context, prepared: &Prepared) -> Result<(), Stop> {
+///
+/// # Errors
+/// [`Stop`], naming what it carries.
+pub fn held_by_quarantine(context: &Context, prepared: &Prepared) -> Result<(), Stop> {
     let environment = &prepared.bundle.desired.environment;
     let Some(quarantine) = context.store.quarantine(environment).map_err(|error| Stop::internal(&error))? else {
         return Ok(());
@@ -91,8 +94,8 @@ pub(super) fn held_by_quarantine(context: &Context, prepared: &Prepared) -> Resu
         held.insert("everything".to_owned());
     }
     if held.is_empty() {
-        // What was taken back is gone from the definitions: it rolls forward by itself, and the quarantine has done its work.
-        return context.store.put_quarantine(environment, None).map_err(|error| Stop::internal(&error));
+        // What was taken back is gone from the definitions: it rolls forward by itself.
+        return Ok(());
     }
     let held: Vec<String> = held.into_iter().collect();
     Err(Stop::stalled(
@@ -154,10 +157,10 @@ pub async fn judge(
             Ok((approved, warnings))
         }
         Err(Refusal::Denied(messages)) => {
-            Err(Stop::stalled(ConditionReason::Denied, format!("denied: {}", lines(messages).join("; "))))
+            Err(Stop::stalled(ConditionReason::Denied, format!("denied: {}", lines(messages).join("\ndenied: "))))
         }
         Err(Refusal::Held(messages)) => {
-            Err(Stop::stalled(ConditionReason::Held, format!("held: {}", lines(messages).join("; "))))
+            Err(Stop::stalled(ConditionReason::Held, format!("held: {}", lines(messages).join("\nheld: "))))
         }
     }
 }
