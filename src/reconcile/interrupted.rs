@@ -9,7 +9,7 @@ use chrono::{DateTime, Utc};
 use super::{Context, Step, Stop};
 use crate::model::{Digest, EnvironmentId};
 use crate::plan::Plan;
-use crate::record::{ConditionReason, Generation, GenerationState, RunKind};
+use crate::record::{ConditionReason, EnvironmentRecord, Generation, GenerationState, RunKind};
 use crate::store::{Begin, StoreError};
 
 /// The newest generation, where it never ended.
@@ -37,22 +37,21 @@ pub(super) fn completed(step: &Step<'_>, plan: &Plan, bundle: Digest) -> Result<
 }
 
 /// Ends the newest generation as failed, if it never ended and the pass that was to take it up goes no further. One whose
-/// outcomes have still to settle, and a rollback that is still to be carried out, stay as they are.
-pub(super) fn close(context: &Context, environment: &EnvironmentId, stop: &Stop, now: DateTime<Utc>) {
-    let settling = stop.condition.reason() == ConditionReason::Settling;
-    let Ok(Some(mut generation)) = newest(context, environment) else { return };
-    if settling || generation.kind == RunKind::Rollback {
-        return;
+/// outcomes have still to settle, and a rollback that is still to be carried out, stay as they are. Whether one ended.
+pub(super) fn close(context: &Context, environment: &EnvironmentId, reason: ConditionReason, now: DateTime<Utc>) -> bool {
+    let Ok(Some(mut generation)) = newest(context, environment) else { return false };
+    if reason == ConditionReason::Settling || generation.kind == RunKind::Rollback {
+        return false;
     }
     generation.interrupt(now);
-    let closed = context.store.environment(environment).and_then(|record| match record {
-        Some(mut record) => {
-            record.unpublished = true;
-            context.store.end_generation(&generation, &record)
-        }
-        None => Ok(()),
+    let closed = context.store.environment(environment).and_then(|record| {
+        let mut record = record.unwrap_or_else(|| EnvironmentRecord::new(environment.clone(), now));
+        record.unpublished = true;
+        context.store.end_generation(&generation, &record)
     });
     if let Err(error) = closed {
         tracing::error!(%environment, error = %crate::provider::chain(&error), "An interrupted generation cannot be ended.");
+        return false;
     }
+    true
 }

@@ -102,7 +102,7 @@ pub async fn reconcile(context: &Context, environment: &EnvironmentId, revision:
     match whole_pass(context, &record, revision, force).await {
         Ok(outcome) => outcome,
         Err(stop) => {
-            interrupted::close(context, environment, &stop, now);
+            interrupted::close(context, environment, stop.condition.reason(), now);
             let mut record = context.store.environment(environment).ok().flatten().unwrap_or(record);
             record.seen = Some(revision.clone());
             record.inputs = None;
@@ -204,9 +204,10 @@ pub async fn prepare(
     let bundle = Bundle { desired: plan::inherit_claims(&desired, &inventory).into_owned(), contents };
     let opener = Arc::new(observe::open_secrets(context, &bundle.desired)?);
     let providers = observe::connect(context, &bundle.desired, &opener)?;
-    let attempts = recover::attempts(context, environment)?;
+    let lost = context.store.lost(environment).map_err(store)?;
+    let attempts = recover::attempts(context, environment, &lost)?;
     let mut seen = observe::observe(&bundle.desired, &inventory, &attempts, &providers, look).await;
-    let (mut inventory, mut recovery) = recover::recover(&attempts, &seen.observed, inventory);
+    let (mut inventory, mut recovery) = recover::recover(&attempts, &lost, &seen.observed, inventory);
     if !recovery.is_empty() {
         // What is ours now may be called otherwise than what was looked for.
         seen = observe::observe(&bundle.desired, &inventory, &[], &providers, look).await;
@@ -214,7 +215,7 @@ pub async fn prepare(
     let marks = opener.marks(&bundle.desired.used_secrets());
     let scene = Scene { desired: &bundle.desired, marks: &marks, seen: &seen, revision };
     recovery.learn(&scene, &mut inventory);
-    recovery.add_lost(context.store.lost(environment).map_err(store)?);
+    recovery.add_lost(lost);
     let plan = verdict::plan(context, record, &scene, &inventory).await?;
     Ok(Prepared { bundle, inventory, observed: seen.observed, plan, marks, recovery, providers })
 }
@@ -295,6 +296,7 @@ impl Step<'_> {
         } else {
             self.record.inputs = None;
             self.record.failures = self.record.failures.saturating_add(1);
+            self.record.unpublished |= interrupted::close(self.context, &self.record.environment, condition.reason(), self.now);
         }
         let record = self.record.conclude(condition, self.now);
         self.context.store.put_environment(&record).map_err(store)?;

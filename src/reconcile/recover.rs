@@ -6,13 +6,17 @@ use chrono::Utc;
 
 use super::{Context, Scene, Stop};
 use crate::boundary;
-use crate::model::{EnvironmentId, InstanceKey, ObservedState};
-use crate::plan::{self, Attempt, Inventory, Owned, Resolution};
+use crate::model::{EnvironmentId, InstanceKey, Kind, ObservedState};
+use crate::plan::{self, Action, Attempt, Inventory, Owned, Resolution};
 use crate::record::{ConditionReason, Operation, OperationState};
 use crate::store::Settled;
 
-/// The attempts to be looked for; stops where one has still to settle.
-pub(super) fn attempts(context: &Context, environment: &EnvironmentId) -> Result<Vec<Attempt>, Stop> {
+/// Operations of which no effect was seen, by instance, since the last one for it that was done.
+pub(super) type Lost = BTreeMap<InstanceKey, Vec<Operation>>;
+
+/// The attempts to be looked for; stops where one has still to settle. A namespace carries no mark by which it would be
+/// known as ours when its creation takes effect late, after nothing was seen of it: it is looked for again.
+pub(super) fn attempts(context: &Context, environment: &EnvironmentId, lost: &Lost) -> Result<Vec<Attempt>, Stop> {
     let unresolved = context.store.unresolved(environment).map_err(|error| Stop::internal(&error))?;
     let now = Utc::now();
     if let Some(last) = unresolved.iter().map(|operation| operation.settle_until).max()
@@ -22,7 +26,9 @@ pub(super) fn attempts(context: &Context, environment: &EnvironmentId) -> Result
         let message = format!("{} outcome(s) unknown, observed after {}", unresolved.len(), last.format("%Y-%m-%dT%H:%M:%SZ"));
         return Err(Stop::waiting(ConditionReason::Settling, message, Some(wait)));
     }
-    Ok(unresolved.into_iter().map(attempt).collect())
+    let unmarked = |operation: &&Operation| operation.key.address.kind == Kind::Kv && operation.action == Action::Create;
+    let late = lost.values().flatten().filter(unmarked).cloned();
+    Ok(late.chain(unresolved).map(attempt).collect())
 }
 
 fn attempt(operation: Operation) -> Attempt {
@@ -49,7 +55,13 @@ pub(super) struct Recovery {
 }
 
 /// Settles what can be told of earlier operations, and brings the inventory along.
-pub(super) fn recover(attempts: &[Attempt], observed: &ObservedState, mut inventory: Inventory) -> (Inventory, Recovery) {
+pub(super) fn recover(
+    attempts: &[Attempt],
+    lost: &Lost,
+    observed: &ObservedState,
+    mut inventory: Inventory,
+) -> (Inventory, Recovery) {
+    let is_lost = |attempt: &Attempt| lost.values().flatten().any(|operation| operation.id == attempt.operation);
     let mut recovery = Recovery::default();
     let resolutions = plan::recover(attempts, observed, &inventory);
     for attempt in attempts {
@@ -57,6 +69,7 @@ pub(super) fn recover(attempts: &[Attempt], observed: &ObservedState, mut invent
         let (state, owned) = match resolution {
             Some(Resolution::Happened(owned)) => (OperationState::FoundDone, Some(Some(*owned))),
             Some(Resolution::Gone) => (OperationState::FoundDone, Some(None)),
+            Some(Resolution::NotSeen) if is_lost(attempt) => continue,
             Some(Resolution::NotSeen) => {
                 recovery.earlier.entry(attempt.key.clone()).or_default().push(attempt.operation.clone());
                 (OperationState::NotSeen, None)
@@ -80,9 +93,9 @@ impl Recovery {
     }
 
     /// Adds the operations that were lost in earlier passes.
-    pub(super) fn add_lost(&mut self, lost: BTreeMap<InstanceKey, Vec<String>>) {
+    pub(super) fn add_lost(&mut self, lost: Lost) {
         for (key, operations) in lost {
-            self.earlier.entry(key).or_default().extend(operations);
+            self.earlier.entry(key).or_default().extend(operations.into_iter().map(|operation| operation.id));
         }
     }
 

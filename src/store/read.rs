@@ -127,19 +127,19 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError`]
-    pub fn lost(&self, environment: &EnvironmentId) -> Result<BTreeMap<InstanceKey, Vec<String>>, StoreError> {
+    pub fn lost(&self, environment: &EnvironmentId) -> Result<BTreeMap<InstanceKey, Vec<Operation>>, StoreError> {
         let newest_first: Vec<Operation> = self.rows(
             "operation",
             "SELECT record FROM operation WHERE environment = ?1 ORDER BY id DESC LIMIT 1000",
             [environment.to_string()],
         )?;
         let mut done = BTreeSet::new();
-        let mut lost: BTreeMap<InstanceKey, Vec<String>> = BTreeMap::new();
+        let mut lost: BTreeMap<InstanceKey, Vec<Operation>> = BTreeMap::new();
         for operation in newest_first {
             match operation.state {
                 OperationState::Done | OperationState::FoundDone => drop(done.insert(operation.key)),
                 OperationState::NotSeen if !done.contains(&operation.key) => {
-                    lost.entry(operation.key).or_default().push(operation.id);
+                    lost.entry(operation.key.clone()).or_default().push(operation);
                 }
                 _ => {}
             }

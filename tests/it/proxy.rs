@@ -7,6 +7,7 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -108,10 +109,28 @@ struct Rule {
     fault: Fault,
 }
 
+/// When somebody outside is told of a call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Moment {
+    /// Before the server sees it; it never does.
+    BeforeEffect,
+    /// After the server carried it out; its caller gets no answer.
+    AfterEffect,
+}
+
+/// What is done once, at a moment of the n-th call that changes something.
+struct Hook {
+    left: usize,
+    moment: Moment,
+    act: Box<dyn Fn() + Send>,
+}
+
 #[derive(Default)]
 struct Shared {
     calls: Mutex<Vec<Call>>,
     rules: Mutex<Vec<Rule>>,
+    hook: Mutex<Option<Hook>>,
+    under_way: AtomicUsize,
 }
 
 /// A proxy that runs until it is dropped.
@@ -145,9 +164,21 @@ impl Proxy {
         self.shared.rules.lock().unwrap().push(Rule { method, ending: ending.to_owned(), left: times, fault });
     }
 
+    /// Does `act` at `moment` of the `nth` call from now, from 1, that changes something, and cuts that call's connection.
+    pub(crate) fn at_write(&self, nth: usize, moment: Moment, act: impl Fn() + Send + 'static) {
+        *self.shared.hook.lock().unwrap() = Some(Hook { left: nth, moment, act: Box::new(act) });
+    }
+
     /// Every call since the last [`Proxy::reset`], in the order in which they came in.
     pub(crate) fn calls(&self) -> Vec<Call> {
         self.shared.calls.lock().unwrap().clone()
+    }
+
+    /// Waits until the server has ended every call that was forwarded, also those whose caller has gone.
+    pub(crate) async fn quiet(&self) {
+        while self.shared.under_way.load(Ordering::SeqCst) > 0 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
     }
 
     /// The lines of the calls that change something.
@@ -159,6 +190,7 @@ impl Proxy {
     pub(crate) fn reset(&self) {
         self.shared.calls.lock().unwrap().clear();
         self.shared.rules.lock().unwrap().clear();
+        *self.shared.hook.lock().unwrap() = None;
     }
 }
 
@@ -202,6 +234,11 @@ async fn handle(
             change(call);
         }
     };
+    let hook = shared.hook(&parts.method);
+    if let Some(hook) = hook.as_ref().filter(|hook| hook.moment == Moment::BeforeEffect) {
+        (hook.act)();
+        return Err(cut());
+    }
     let fault = shared.fault(&parts.method, parts.uri.path());
     match &fault {
         Some(Fault::Delay(delay)) => tokio::time::sleep(*delay).await,
@@ -215,8 +252,18 @@ async fn handle(
     note(&|call| call.forwarded = true);
     let path = parts.uri.path_and_query().map_or("/", |p| p.as_str());
     parts.uri = format!("http://{upstream}{path}").parse().map_err(io::Error::other)?;
-    let forwarded = tokio::spawn(forward(client, Request::from_parts(parts, Full::new(body))));
+    shared.under_way.fetch_add(1, Ordering::SeqCst);
+    let counted = Arc::clone(&shared);
+    let forwarded = tokio::spawn(async move {
+        let response = forward(client, Request::from_parts(parts, Full::new(body))).await;
+        counted.under_way.fetch_sub(1, Ordering::SeqCst);
+        response
+    });
     let response = forwarded.await.map_err(io::Error::other)??;
+    if let Some(hook) = hook {
+        (hook.act)();
+        return Err(cut());
+    }
     let response = match &fault {
         Some(Fault::DropAfter) => return Err(cut()),
         Some(Fault::AnswerAfter(answer)) => made_up(answer),
@@ -245,6 +292,16 @@ fn made_up(answer: &Answer) -> Response<Full<Bytes>> {
 }
 
 impl Shared {
+    /// The hook, if this call is the one that it waits for.
+    fn hook(&self, method: &Method) -> Option<Hook> {
+        let mut hook = self.hook.lock().unwrap();
+        if matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS) {
+            return None;
+        }
+        hook.as_mut()?.left -= 1;
+        if hook.as_ref()?.left == 0 { hook.take() } else { None }
+    }
+
     fn fault(&self, method: &Method, path: &str) -> Option<Fault> {
         let mut rules = self.rules.lock().unwrap();
         let rule = rules.iter_mut().find(|r| r.left > 0 && r.method == *method && path.ends_with(&r.ending))?;

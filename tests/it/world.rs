@@ -333,11 +333,12 @@ impl Daemon {
         let _ = self.0.wait();
     }
 
-    /// Asks it to stop, as systemd does; its exit status.
+    /// Asks it to stop, as systemd does; its exit status, or the number of the signal that ended it, negative.
     pub(crate) fn terminate(&mut self) -> i32 {
         let id = rustix::process::Pid::from_child(&self.0);
         rustix::process::kill_process(id, rustix::process::Signal::TERM).unwrap();
-        self.0.wait().unwrap().code().unwrap_or(-1)
+        let status = self.0.wait().unwrap();
+        status.code().unwrap_or_else(|| -std::os::unix::process::ExitStatusExt::signal(&status).unwrap())
     }
 }
 
