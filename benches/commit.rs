@@ -24,7 +24,8 @@ fn main() -> Outcome<()> {
     let runs = std::env::args().filter_map(|word| word.parse().ok()).next().unwrap_or(30);
     let workerd = workerd()?;
     let folder = tempfile::tempdir()?;
-    let edges = [start_edge(&folder.path().join("account"), Some(&workerd))?, start_edge(&folder.path().join("edge"), Some(&workerd))?];
+    let edges =
+        [start_edge(&folder.path().join("account"), Some(&workerd))?, start_edge(&folder.path().join("edge"), Some(&workerd))?];
     let one = Scene::one_worker(&folder.path().join("one"), &edges[1])?.measure(runs, "one environment, one Worker")?;
     Scene::example(&folder.path().join("example"), &edges)?.measure(runs, "the example: both environments change")?;
     let verdict = if one <= MARK { "reached" } else { "missed" };

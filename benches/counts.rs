@@ -41,7 +41,12 @@ struct Step {
 fn main() -> Outcome<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     let one_environment = [
-        Step { what: "one definition file", path: "environments/production/r0007.toml", find: "content of", replace: "contents of" },
+        Step {
+            what: "one definition file",
+            path: "environments/production/r0007.toml",
+            find: "content of",
+            replace: "contents of",
+        },
         Step { what: "one source file", path: "files/r0001/data.txt", find: "data", replace: "new data" },
         Step { what: "a comment", path: "environments/production/r0007.toml", find: "[file", replace: "# a comment\n[file" },
     ];

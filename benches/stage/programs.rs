@@ -129,7 +129,8 @@ impl Daemon {
             last = String::from_utf8_lossy(&output.stdout).into_owned();
             let status: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap_or_default();
             let all = status["environments"].as_array().cloned().unwrap_or_default();
-            let ready = |e: &serde_json::Value| e["condition"] == "Ready" && e["applied"] == head.as_str() && e["published"] == true;
+            let ready =
+                |e: &serde_json::Value| e["condition"] == "Ready" && e["applied"] == head.as_str() && e["published"] == true;
             if all.len() == environments && all.iter().all(ready) {
                 return Ok(());
             }
@@ -152,7 +153,8 @@ pub(crate) fn write_example(
     copy(&root.join("example-repo"), &repository.clone)?;
     copy(&root.join("policies"), &repository.clone.join("policies"))?;
     let host = host.to_str().ok_or("the folder's path is not UTF-8")?;
-    let fits = [("cloudflare", "endpoint", account.endpoint.as_str()), ("edge", "endpoint", &edge.endpoint), ("host", "root", host)];
+    let fits =
+        [("cloudflare", "endpoint", account.endpoint.as_str()), ("edge", "endpoint", &edge.endpoint), ("host", "root", host)];
     for file in toml_files(&repository.clone)? {
         let text = std::fs::read_to_string(&file)?;
         let mut document: DocumentMut = text.parse()?;
