@@ -5,9 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::Utc;
+use sd_notify::NotifyState;
 use tokio::sync::mpsc;
-use tokio::task::JoinSet;
-use tokio::time::Instant;
+use tokio::task::{Id, JoinSet};
+use tokio::time::{Instant, Interval, interval};
 
 use super::control::{Answer, Call, Request};
 use crate::definition;
@@ -15,6 +16,9 @@ use crate::model::{EnvironmentId, Revision};
 use crate::reconcile::{Context, Outcome, publish, reconcile, rollback, with_source};
 use crate::record::SourceRecord;
 use crate::trigger::Triggers;
+
+/// When an environment whose pass panicked is looked at again.
+const AFTER_PANIC: Duration = Duration::from_secs(60);
 
 /// What a fetch found.
 #[derive(Debug, Clone)]
@@ -92,7 +96,8 @@ struct Loop<'a> {
     head: Option<Revision>,
     /// When each environment is to be looked at although nothing woke us.
     due: BTreeMap<EnvironmentId, Instant>,
-    running: BTreeSet<EnvironmentId>,
+    /// By which task.
+    running: BTreeMap<EnvironmentId, Id>,
     /// Woken while a pass was running: another one follows.
     again: BTreeSet<EnvironmentId>,
     /// Rollbacks that wait for a pass to end.
@@ -106,11 +111,12 @@ pub(super) async fn run(context: &Arc<Context>, triggers: &mut Triggers, mut req
         context,
         head: None,
         due: BTreeMap::new(),
-        running: BTreeSet::new(),
+        running: BTreeMap::new(),
         again: BTreeSet::new(),
         waiting: Vec::new(),
         tasks: JoinSet::new(),
     };
+    let mut watchdog = sd_notify::watchdog_enabled().map(|limit| interval(limit / 3));
     state.look().await;
     loop {
         let next = state.due.values().min().copied().unwrap_or_else(|| Instant::now() + Duration::from_secs(3_600));
@@ -126,10 +132,31 @@ pub(super) async fn run(context: &Arc<Context>, triggers: &mut Triggers, mut req
             Some(call) = requests.recv() => state.request(call).await,
             // Cancel-safe: nothing is lost with a timer.
             () = tokio::time::sleep_until(next) => state.start_due(),
+            // Cancel-safe: a tick that is not taken is due again at once.
+            () = alive(&mut watchdog) => {}
         }
     }
-    while let Some(ended) = state.tasks.join_next().await {
-        state.ended(ended);
+    // Without systemd there is nobody to tell, which is no fault.
+    let _ = sd_notify::notify(&[NotifyState::Stopping]);
+    loop {
+        tokio::select! {
+            ended = state.tasks.join_next() => match ended {
+                Some(ended) => state.ended(ended),
+                None => return,
+            },
+            () = alive(&mut watchdog) => {}
+        }
+    }
+}
+
+/// Tells the watchdog of systemd, when it is time, that the loop turns; waits for ever where there is none.
+async fn alive(watchdog: &mut Option<Interval>) {
+    match watchdog {
+        Some(interval) => {
+            interval.tick().await;
+            let _ = sd_notify::notify(&[NotifyState::Watchdog]);
+        }
+        None => std::future::pending().await,
     }
 }
 
@@ -162,16 +189,17 @@ impl Loop<'_> {
     fn begin(&mut self, environment: &EnvironmentId, force: bool) {
         self.due.remove(environment);
         let Some(head) = self.head.clone() else { return };
-        if !self.running.insert(environment.clone()) {
+        if self.running.contains_key(environment) {
             self.again.insert(environment.clone());
             return;
         }
-        let (context, environment) = (self.context.clone(), environment.clone());
-        self.tasks.spawn(async move {
-            publish(&context, &environment).await;
-            let outcome = Box::pin(reconcile(&context, &environment, &head, force)).await;
-            Ended::Pass(environment, outcome)
+        let (context, id) = (self.context.clone(), environment.clone());
+        let task = self.tasks.spawn(async move {
+            publish(&context, &id).await;
+            let outcome = Box::pin(reconcile(&context, &id, &head, force)).await;
+            Ended::Pass(id, outcome)
         });
+        self.running.insert(environment.clone(), task.id());
     }
 
     fn ended(&mut self, ended: Result<Ended, tokio::task::JoinError>) {
@@ -185,14 +213,18 @@ impl Loop<'_> {
                 environment
             }
             Err(error) => {
-                // A pass that panicked must not take the others with it; which one it was is in the log of the panic.
-                tracing::error!(%error, "A pass ended by a panic.");
-                self.running.clear();
-                return;
+                // A pass that panicked must not take the others with it.
+                let panicked = self.running.iter().find(|(_, task)| **task == error.id());
+                let Some(environment) = panicked.map(|(environment, _)| environment.clone()) else { return };
+                tracing::error!(%environment, %error, "A pass ended by a panic; it is tried again.");
+                self.due.insert(environment.clone(), Instant::now() + AFTER_PANIC);
+                environment
             }
         };
         self.running.remove(&environment);
-        if let Some(position) = self.waiting.iter().position(|call| call.request.environment() == Some(&environment)) {
+        if self.context.stop.is_cancelled() {
+            // Nothing is begun any more; who waits for a rollback is told so.
+        } else if let Some(position) = self.waiting.iter().position(|call| call.request.environment() == Some(&environment)) {
             let call = self.waiting.remove(position);
             self.begin_rollback(call);
         } else if self.again.remove(&environment) {
@@ -211,7 +243,7 @@ impl Loop<'_> {
                 call.answer(super::control::resume(self.context, &environment).await);
                 self.look().await;
             }
-            Request::Rollback { environment, .. } if self.running.contains(environment) => self.waiting.push(call),
+            Request::Rollback { environment, .. } if self.running.contains_key(environment) => self.waiting.push(call),
             Request::Rollback { .. } => self.begin_rollback(call),
         }
     }
@@ -219,12 +251,12 @@ impl Loop<'_> {
     fn begin_rollback(&mut self, call: Call) {
         let Request::Rollback { environment, to, owner } = call.request.clone() else { return };
         self.due.remove(&environment);
-        self.running.insert(environment.clone());
-        let context = self.context.clone();
-        self.tasks.spawn(async move {
-            let result = Box::pin(rollback(&context, &environment, to.as_deref(), &owner)).await;
+        let (context, id) = (self.context.clone(), environment.clone());
+        let task = self.tasks.spawn(async move {
+            let result = Box::pin(rollback(&context, &id, to.as_deref(), &owner)).await;
             call.answer(super::control::rolled_back(result));
-            Ended::Rollback(environment)
+            Ended::Rollback(id)
         });
+        self.running.insert(environment, task.id());
     }
 }
