@@ -12,6 +12,7 @@ mod policy;
 mod proxy;
 mod refusals;
 mod rollback;
+mod service;
 mod source;
 mod story;
 mod sweep;
