@@ -102,10 +102,11 @@
 //! | `settings` | the daemon's settings: its own file, under what flags and variables said; decided nowhere else | model, document |
 //! | `secrets` | values encrypted with age: open, seal; implements the resolver of `model` | model, document |
 //! | `source` | Git: remote, database, choice of a commit, its tree, notes and revert commits | model, record |
-//! | `agent` | the host executor: what is on a host, and changing it | model, plan |
-//! | `provider` | observe and change the sorts of target behind one trait: the REST API of Cloudflare and the edge, hosts | model, plan, agent |
+//! | `boundary` | the named boundaries of an apply, at which the crash tests kill the process; nothing without their feature | — |
+//! | `agent` | the host executor: what is on a host, and changing it | model, plan, boundary |
+//! | `provider` | observe and change the sorts of target behind one trait: the REST API of Cloudflare and the edge, hosts | model, plan, agent, boundary |
 //! | `store` | durable records: journal, inventory, bundles | model, plan, record |
-//! | `apply` | an approved plan carried out: intents before calls, outcomes with the inventory | model, plan, policy, record, provider, store |
+//! | `apply` | an approved plan carried out: intents before calls, outcomes with the inventory | model, plan, policy, record, boundary, provider, store |
 //! | `trigger` | why to look: watch, poll, schedule; one closed enum, and the queue that lets bursts coalesce | model |
 //! | `reconcile` | one pass: resolve, observe, take up what a crash left, plan, judge, apply, record; rollback and quarantine | above |
 //! | `edge` | the self-hosted Workers plane: REST API, bundles on disk, supervision of workerd | model |
@@ -121,6 +122,7 @@
 
 pub mod agent;
 pub mod apply;
+pub mod boundary;
 pub mod cli;
 pub mod daemon;
 pub mod definition;

@@ -20,6 +20,7 @@ use super::settle::{Cleaning, record, settle};
 use super::state::{State, others};
 use super::validate::validate;
 use super::{Fault, FileOrder, FileResult, Payload, Policy};
+use crate::boundary;
 use crate::model::EnvironmentId;
 
 /// One result for each order, in their order.
@@ -53,13 +54,17 @@ pub(super) fn apply(
         manifest.pending.insert(prepared.key.clone(), prepared.pending.clone());
     }
     // Intents are durable before a file is touched.
+    boundary::reach("before_host_intent");
     state.save(&manifest)?;
+    boundary::reach("after_host_intent");
 
     let mut results: Vec<FileResult> = prepared
         .into_iter()
         .map(|prepared| result(prepared.and_then(|prepared| carry_out(&root, &mut manifest, prepared))))
         .collect();
+    boundary::reach("before_host_record");
     let saved = collect(&state, &mut manifest);
+    boundary::reach("after_host_record");
     if let Err(fault) = saved {
         // What was done is done, and the intents say so; only the record is missing.
         let done = results.iter_mut().filter(|result| matches!(result, FileResult::Done { .. }));
@@ -165,6 +170,7 @@ fn write(root: &Root, path: &HostPath, operation: &str, before: Option<Identity>
     }
     fchmod(&file, Mode::from_raw_mode(wanted.mode)).map_err(system)?;
     fsync(&file).map_err(system)?;
+    boundary::reach("after_candidate");
 
     if identity(folder.as_fd(), path.name()).map_err(system)? != before {
         return Err(Stop::Conflict(format!("`{path}` was changed by somebody else meanwhile")));
@@ -178,6 +184,7 @@ fn write(root: &Root, path: &HostPath, operation: &str, before: Option<Identity>
         errno => Stop::Refused(system(errno)),
     })?;
     candidate.placed = true;
+    boundary::reach("after_rename");
     let unknown = |cause: &str| Stop::Unknown(Fault::system(format!("`{path}` may have been written"), cause));
     fsync(&folder).map_err(|errno| unknown(&errno.to_string()))?;
     read_back(root, path, &folder, made).map_err(|cause| unknown(&cause))
@@ -234,5 +241,6 @@ fn delete(root: &Root, path: &HostPath, before: Option<Identity>) -> Result<(), 
         Some(_) => {}
     }
     unlinkat(&folder, path.name(), AtFlags::empty()).map_err(system)?;
+    boundary::reach("after_unlink");
     fsync(&folder).map_err(|errno| Stop::Unknown(system(errno)))
 }

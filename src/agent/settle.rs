@@ -14,6 +14,7 @@ use super::beneath::{Root, shown};
 use super::file::{self, Facts};
 use super::manifest::{Manifest, Pending};
 use super::path::HostPath;
+use crate::boundary;
 use crate::model::InstanceKey;
 
 /// Whether what an interrupted operation left may be cleaned up.
@@ -83,6 +84,7 @@ pub(super) fn record(
     if let Some((old, facts)) = old {
         let old = HostPath::grammar(&old)?;
         remove_as_left(root, &old, facts)?;
+        boundary::reach("after_old_unlink");
         prune_folders(root, manifest, &old)?;
     }
     if deleted {

@@ -6,7 +6,6 @@
 //! **Invariant:** the executor decides nothing but what is ready: what is done, to what, and in which order stands in
 //! the plan. There is no dry run in here; a dry run is not calling this.
 
-pub mod boundary;
 mod order;
 
 use std::collections::BTreeMap;
@@ -16,6 +15,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use futures_util::future::join_all;
 use tokio_util::sync::CancellationToken;
 
+use crate::boundary;
 use crate::model::{Contents, DesiredState, InstanceKey, ObservedState, Retry, TargetName};
 use crate::plan::{Action, Change, Inventory, Owned, Plan};
 use crate::policy::ApprovedPlan;

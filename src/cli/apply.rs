@@ -1,7 +1,5 @@
 //! `apply`: fetch, and make what is merged what runs, once.
 
-use std::time::Duration;
-
 use serde_json::json;
 
 use super::arguments::{Apply, Global, Output};
@@ -9,7 +7,7 @@ use super::output::{Failure, note, progress, show, show_json};
 use super::{ERROR, OK, daemon_run, status, workspace};
 use crate::daemon::control::{self, Request};
 use crate::daemon::{self, StartError};
-use crate::reconcile::{publish, reconcile};
+use crate::reconcile::{push, reconcile};
 use crate::settings::Settings;
 use crate::status::EnvironmentStatus;
 use crate::store::{LockError, StoreError};
@@ -32,13 +30,13 @@ pub(super) async fn apply(global: &Global, verb: &Apply) -> Result<u8, Failure> 
         return Err(Failure::new(format!("{head} does not define the environment {unknown}")));
     }
     for environment in environments.iter().filter(|id| verb.environments.is_empty() || verb.environments.contains(id)) {
-        publish(&context, environment).await;
         Box::pin(reconcile(&context, environment, &head, true)).await;
     }
+    push(&context).await;
     report(&status::collect(&context.store, &verb.environments)?, verb.output)
 }
 
-/// A daemon works on the data folder: it is asked to look, and watched until it has.
+/// A daemon works on the data folder: it is asked to look; its answer comes when every environment has been looked at.
 async fn through_daemon(settings: &Settings, verb: &Apply) -> Result<u8, Failure> {
     note("a daemon works on this data folder; it is asked to look now");
     let answer = control::ask(&settings.data, &Request::Sync).await?;
@@ -48,15 +46,7 @@ async fn through_daemon(settings: &Settings, verb: &Apply) -> Result<u8, Failure
         return Err(Failure::new(answer.message).hint(answer.hint));
     }
     let store = workspace::reader(settings)?;
-    let head = store.source().map_err(|error| workspace::store_failure(&error))?.and_then(|source| source.head);
-    loop {
-        let statuses = status::collect(&store, &verb.environments)?;
-        let looked = |s: &EnvironmentStatus| s.seen == head && s.generation.as_ref().is_none_or(|g| g.finished_at.is_some());
-        if statuses.iter().all(looked) {
-            return report(&statuses, verb.output);
-        }
-        tokio::time::sleep(Duration::from_millis(100)).await;
-    }
+    report(&status::collect(&store, &verb.environments)?, verb.output)
 }
 
 fn report(statuses: &[EnvironmentStatus], output: Output) -> Result<u8, Failure> {

@@ -21,6 +21,7 @@ mod workspace;
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser};
+use rustix::process::{Resource, Rlimit, setrlimit};
 
 use arguments::{Arguments, Verb};
 use output::Failure;
@@ -45,6 +46,8 @@ pub fn run() -> ExitCode {
             return ExitCode::from(if error.use_stderr() { USAGE } else { OK });
         }
     };
+    // Secrets are in memory: what crashes, here or in a child, leaves no image of it on a disk.
+    let _ = setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) });
     // The first call in the process: whoever opens a TLS connection finds the one provider installed.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let colour = arguments.global.colour();
@@ -54,7 +57,10 @@ pub fn run() -> ExitCode {
         Ok(runtime) => runtime,
         Err(error) => return output::fail(&Failure::new(format!("the runtime cannot be started: {error}")), colour),
     };
-    match runtime.block_on(Box::pin(dispatch(arguments))) {
+    let ended = runtime.block_on(Box::pin(dispatch(arguments)));
+    // What is left is a git process that hangs: it is no reason to stay, and is ended at the next start.
+    runtime.shutdown_timeout(std::time::Duration::from_secs(1));
+    match ended {
         Ok(status) => ExitCode::from(status),
         Err(failure) => output::fail(&failure, colour),
     }

@@ -17,11 +17,11 @@ use crate::model::{EnvironmentId, Revision, Tree};
 use crate::plan::{RenderOptions, render_text, to_json};
 use crate::policy::RunKind;
 use crate::provider::cloudflare;
-use crate::reconcile::{Context, judge, load_rules, prepare};
+use crate::reconcile::{Context, Look, judge, load_rules, prepare};
 use crate::record::EnvironmentRecord;
 use crate::secrets::Identities;
 use crate::settings::Settings;
-use crate::source::Source;
+use crate::source::{Source, SourceError};
 use crate::store::{Store, StoreError};
 
 pub(super) async fn plan(global: &Global, verb: &Plan) -> Result<u8, Failure> {
@@ -36,7 +36,7 @@ pub(super) async fn plan(global: &Global, verb: &Plan) -> Result<u8, Failure> {
         let Some(bundle) = resolution.bundle else { continue };
         let record = context.store.environment(&environment).map_err(|error| workspace::store_failure(&error))?;
         let record = record.unwrap_or_else(|| EnvironmentRecord::new(environment.clone(), Utc::now()));
-        let prepared = Box::pin(prepare(&context, &record, bundle, &revision)).await;
+        let prepared = Box::pin(prepare(&context, &record, bundle, &revision, Look::Deep)).await;
         let prepared = prepared.map_err(|stop| Failure::new(format!("{environment}: {}", stop.condition.message())))?;
         let rules = load_rules(&context).map_err(Failure::new)?;
         let judged = judge(&context, &record, &prepared, &revision, rules, RunKind::Apply, Utc::now()).await;
@@ -114,11 +114,19 @@ fn from_remote(settings: &Settings, verb: &Plan, global: &Global) -> Result<Plan
 }
 
 fn at_head(source: &Source, verb: &Plan, global: &Global) -> Result<(Revision, Vec<(EnvironmentId, Resolution)>), Failure> {
-    let fetched = source.fetch().map_err(|error| Failure::of(&error).hint(error.hint()))?;
-    let tree = source.tree(&fetched.revision.commit).map_err(|error| Failure::of(&error))?;
+    let revision = match source.fetch() {
+        Ok(fetched) => fetched.revision,
+        // This copy of the repository is for previews only: what is applied is decided by the daemon's own.
+        Err(SourceError::Rewritten { branch, to, .. }) => {
+            note(&format!("warning: the history of `{branch}` was rewritten; a daemon holds until `trunkline resume`"));
+            source.accept(&to).map_err(|error| Failure::of(&error).hint(error.hint()))?
+        }
+        Err(error) => return Err(Failure::of(&error).hint(error.hint())),
+    };
+    let tree = source.tree(&revision.commit).map_err(|error| Failure::of(&error))?;
     let (found, _) = definition::environments(&tree).map_err(|error| Failure::of(&error))?;
     if let Some(unknown) = verb.environments.iter().find(|id| !found.contains(id)) {
-        return Err(Failure::new(format!("{} does not define the environment {unknown}", fetched.revision)));
+        return Err(Failure::new(format!("{revision} does not define the environment {unknown}")));
     }
     let mut cache = Cache::default();
     let mut resolutions = Vec::new();
@@ -131,7 +139,7 @@ fn at_head(source: &Source, verb: &Plan, global: &Global) -> Result<(Revision, V
         }
         resolutions.push((environment, resolution));
     }
-    Ok((fetched.revision, resolutions))
+    Ok((revision, resolutions))
 }
 
 /// A context that writes nothing but its own copy of the repository: the store is opened for reading, or is an empty one
@@ -143,9 +151,11 @@ fn preview(settings: Settings) -> Result<Context, Failure> {
     };
     let store = store.map_err(|error| workspace::store_failure(&error))?;
     let identities = Identities::load(settings.identity.as_deref()).map_err(|error| Failure::of(&error).hint(error.hint()))?;
-    let source = daemon::open_source(&settings, "plan.git").map_err(|error| Failure::of(&error).hint(error.hint()))?;
+    let source = daemon::open_source(&settings, "plan.git", None).map_err(|error| Failure::of(&error).hint(error.hint()))?;
+    let network = source.another().map_err(|error| Failure::of(&error).hint(error.hint()))?;
     Ok(Context {
         source: Arc::new(Mutex::new(source)),
+        network: Arc::new(tokio::sync::Mutex::new(network)),
         cache: Arc::new(Mutex::new(Cache::default())),
         store: Arc::new(store),
         identities: identities.map(Arc::new),

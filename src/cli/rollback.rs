@@ -5,7 +5,7 @@ use super::output::{Failure, progress, show};
 use super::{ERROR, OK, daemon_run, workspace};
 use crate::daemon::control::{self, Answer, Request};
 use crate::daemon::{self, StartError};
-use crate::reconcile::{Context, rollback as roll_back};
+use crate::reconcile::{Context, push, rollback as roll_back};
 use crate::settings::Settings;
 use crate::store::{LockError, StoreError};
 
@@ -18,7 +18,11 @@ pub(super) async fn rollback(global: &Global, verb: &Rollback) -> Result<u8, Fai
             let request = Request::Rollback { environment: verb.environment.clone(), to: verb.to.clone(), owner };
             ask(&settings, &request).await?
         }
-        Some(context) => control::rolled_back(Box::pin(roll_back(&context, &verb.environment, verb.to.as_deref(), &owner)).await),
+        Some(context) => {
+            let answer = control::rolled_back(Box::pin(roll_back(&context, &verb.environment, verb.to.as_deref(), &owner)).await);
+            push(&context).await;
+            answer
+        }
     };
     conclude(answer)
 }

@@ -4,6 +4,7 @@
 //!
 //! **Invariant:** nothing is carried out here; a call is handed to the loop, which knows what is running.
 
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
@@ -15,7 +16,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::model::EnvironmentId;
-use crate::reconcile::{Context, RollbackError, RolledBack, with_source};
+use crate::reconcile::{Context, RollbackError, RolledBack, with_network};
 
 /// What can be asked of a running daemon.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -101,6 +102,8 @@ pub(super) fn listen(data: &Path, calls: mpsc::Sender<Call>, stop: CancellationT
     // The store's lock is ours: a socket that is there was left by a daemon that died.
     let _ = std::fs::remove_file(&path);
     let listener = UnixListener::bind(&path)?;
+    // Whatever the folder's mode: who may write the store is who may ask.
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600))?;
     Ok(tokio::spawn(async move {
         loop {
             let stream = tokio::select! {
@@ -151,11 +154,22 @@ pub async fn ask(data: &Path, request: &Request) -> std::io::Result<Option<Answe
     stream.write_all(text.as_bytes()).await?;
     let mut answer = String::new();
     BufReader::new(stream.take(LINE)).read_line(&mut answer).await?;
+    if answer.is_empty() {
+        return Ok(Some(Answer::failed("the daemon ended before it answered", None)));
+    }
     serde_json::from_str(&answer).map(Some).map_err(std::io::Error::other)
 }
 
 /// Lifts what holds an environment: the quarantine, and a rewritten history of the branch.
 pub async fn resume(context: &Context, environment: &EnvironmentId) -> Answer {
+    match context.store.environment(environment) {
+        Ok(Some(_)) => {}
+        Ok(None) => {
+            let hint = Some("`trunkline status` lists the environments".to_owned());
+            return Answer::failed(format!("the environment {environment} was never looked at"), hint);
+        }
+        Err(error) => return Answer::failed(crate::provider::chain(&error), error.hint()),
+    }
     let quarantine = match context.store.quarantine(environment) {
         Ok(quarantine) => quarantine,
         Err(error) => return Answer::failed(crate::provider::chain(&error), error.hint()),
@@ -163,19 +177,22 @@ pub async fn resume(context: &Context, environment: &EnvironmentId) -> Answer {
     if let Err(error) = context.store.put_quarantine(environment, None) {
         return Answer::failed(crate::provider::chain(&error), error.hint());
     }
-    let accepted = with_source(&context.source, |source| match source.fetch() {
-        Err(crate::source::SourceError::Rewritten { to, .. }) => source.accept(&to).map(Some),
-        Ok(_) => Ok(None),
-        Err(error) => Err(error),
-    })
-    .await;
     let mut done = Vec::new();
     if let Some(quarantine) = quarantine {
         done.push(format!("{} entries of the quarantine of {} lifted", quarantine.entries.len(), quarantine.abandoned));
     }
-    match accepted {
+    let accepted = with_network(context, |source| match source.fetch() {
+        Err(crate::source::SourceError::Rewritten { to, .. }) => source.accept(&to).map(Some),
+        Ok(_) => Ok(None),
+        Err(error) => Err(error),
+    });
+    match accepted.await {
         Ok(Some(to)) => done.push(format!("the rewritten history is accepted at {to}")),
         Ok(None) => {}
+        // What was lifted is lifted; a history that cannot be seen cannot be what holds it now.
+        Err(error) if !done.is_empty() => {
+            done.push(format!("the repository cannot be asked now: {}", crate::provider::chain(&error)));
+        }
         Err(error) => return Answer::failed(crate::provider::chain(&error), error.hint()),
     }
     if done.is_empty() {
@@ -199,8 +216,9 @@ pub fn rolled_back(result: Result<RolledBack, RollbackError>) -> Answer {
             lines.push(format!("the revert waits on branch {} for people to merge", proposal.branch));
         }
         Ok(proposal) => lines.push(format!(
-            "the revert is committed on branch {} of the daemon's repository; it could not be pushed",
-            proposal.branch
+            "the revert is committed on branch {} of the daemon's repository; it is not pushed: {}",
+            proposal.branch,
+            proposal.reason.as_deref().unwrap_or("the remote did not take it")
         )),
         Err(reason) => lines.push(format!("no revert was committed: {reason}")),
     }

@@ -6,6 +6,7 @@
 //! pass is not lost. On stop the change in hand is finished and recorded.
 
 pub mod control;
+mod look;
 mod passes;
 mod start;
 
@@ -17,7 +18,7 @@ use crate::reconcile::Context;
 use crate::settings::Settings;
 use crate::trigger::{self, Schedule, Triggers, Wake};
 
-pub use passes::{Fetch, environments, fetch};
+pub use look::{Fetch, environments, fetch};
 pub use start::{StartError, context, open_source};
 
 /// Why the daemon ends other than by being told to.
@@ -30,8 +31,8 @@ pub enum DaemonError {
     #[error(transparent)]
     Trigger(#[from] trigger::TriggerError),
     /// A schedule of the settings is no cron expression.
-    #[error("the schedule `{0}` in the settings is no cron expression")]
-    Schedule(String),
+    #[error("a schedule of the settings cannot be read")]
+    Schedule(#[from] trigger::ScheduleError),
     /// The control socket cannot be made.
     #[error("the control socket cannot be made")]
     Control(#[source] std::io::Error),
@@ -61,11 +62,17 @@ pub async fn run(context: Context) -> Result<(), DaemonError> {
 
 fn triggers(context: &Context) -> Result<Triggers, DaemonError> {
     let Settings { poll, watch, schedules, remote, .. } = &context.settings;
-    let schedules = schedules.iter().map(|text| text.parse::<Schedule>().map_err(|_| DaemonError::Schedule(text.clone())));
+    let schedules = schedules.iter().map(|text| text.parse::<Schedule>()).collect::<Result<_, _>>()?;
     let local = remote.as_ref().map(std::path::PathBuf::from).filter(|path| *watch && path.is_dir());
-    let options =
-        trigger::Options { poll: Some(*poll), watch: local, schedules: schedules.collect::<Result<_, _>>()?, quiet: QUIET };
-    Ok(trigger::start(options, context.stop.clone())?)
+    let options = trigger::Options { poll: Some(*poll), watch: local, schedules, quiet: QUIET };
+    match trigger::start(options.clone(), context.stop.clone()) {
+        // A repository that is not there yet, or that cannot be watched, is asked like one that is far away.
+        Err(error) if options.watch.is_some() => {
+            tracing::warn!(error = %crate::provider::chain(&error), "The repository is not watched; it is asked at each interval.");
+            Ok(trigger::start(trigger::Options { watch: None, ..options }, context.stop.clone())?)
+        }
+        started => Ok(started?),
+    }
 }
 
 /// Whether a wake-up ends the loop.

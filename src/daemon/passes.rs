@@ -1,94 +1,43 @@
 //! The loop: which environments need a pass, and when.
+//!
+//! **Invariant:** nothing is waited for in the loop but events. What needs the network runs beside the passes, one such task
+//! at a time: a remote that hangs delays neither a pass, nor a rollback, nor the end of the process.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::mem::take;
 use std::sync::Arc;
 use std::time::Duration;
 
-use chrono::Utc;
 use sd_notify::NotifyState;
 use tokio::sync::mpsc;
-use tokio::task::{Id, JoinSet};
+use tokio::task::JoinSet;
 use tokio::time::{Instant, Interval, interval};
 
 use super::control::{Answer, Call, Request};
-use crate::definition;
+use super::look::{Looked, look, look_at_known};
 use crate::model::{EnvironmentId, Revision};
-use crate::reconcile::{Context, Outcome, publish, reconcile, rollback, with_source};
-use crate::record::SourceRecord;
+use crate::reconcile::{Context, push, reconcile, rollback};
 use crate::trigger::Triggers;
 
-/// When an environment whose pass panicked is looked at again.
+/// How long a first fetch may take before the passes begin at the head that was accepted last.
+const FIRST_FETCH: Duration = Duration::from_secs(10);
+
+/// How long the record may take to be pushed when the daemon ends; what is left is pushed after the next start.
+const LAST_PUSH: Duration = Duration::from_secs(5);
+
+/// When an environment is looked at again whose pass ended by a panic.
 const AFTER_PANIC: Duration = Duration::from_secs(60);
 
-/// What a fetch found.
-#[derive(Debug, Clone)]
-pub struct Fetch {
-    /// The newest revision that may be applied, if there is any.
-    pub head: Option<Revision>,
-    /// What is wrong with the source; then `head` is what was accepted before.
-    pub fault: Option<String>,
-}
-
-/// Fetches, and records how it went.
-pub async fn fetch(context: &Context) -> Fetch {
-    let (head, fault) = with_source(&context.source, |source| match source.fetch() {
-        Ok(fetched) => (Some(fetched.revision), None),
-        Err(error) => {
-            let hint = error.hint().map(|hint| format!(" ({hint})")).unwrap_or_default();
-            (source.head().ok().flatten(), Some(format!("{}{hint}", crate::provider::chain(&error))))
-        }
-    })
-    .await;
-    let before = context.store.source().ok().flatten();
-    let since = before.as_ref().filter(|b| b.fault.is_some()).and_then(|b| b.fault_since);
-    match (&fault, before.as_ref().and_then(|b| b.fault.as_ref())) {
-        (Some(fault), None) => {
-            tracing::warn!(fault, "The repository cannot be followed; the environments are held at what runs.");
-        }
-        (None, Some(_)) => tracing::info!("The repository can be followed again."),
-        _ => {}
-    }
-    let record = SourceRecord {
-        remote: context.settings.remote.clone().unwrap_or_default(),
-        head: head.clone(),
-        at: Utc::now(),
-        fault_since: fault.as_ref().map(|_| since.unwrap_or_else(Utc::now)),
-        fault: fault.clone(),
-    };
-    let settled = before.as_ref().is_some_and(|b| b.head == record.head && b.fault == record.fault);
-    if !settled && let Err(error) = context.store.put_source(&record) {
-        tracing::error!(error = %crate::provider::chain(&error), "The state of the repository cannot be recorded.");
-    }
-    Fetch { head, fault }
-}
-
-/// The environments that `revision` defines, and those that only the store knows and that still own something.
-///
-/// # Errors
-/// A message, where the tree cannot be read.
-pub async fn environments(context: &Context, revision: &Revision) -> Result<BTreeSet<EnvironmentId>, String> {
-    let commit = revision.commit.clone();
-    let defined = with_source(&context.source, move |source| -> Result<Vec<EnvironmentId>, String> {
-        let tree = source.tree(&commit).map_err(|error| crate::provider::chain(&error))?;
-        let (environments, faults) = definition::environments(&tree).map_err(|error| crate::provider::chain(&error))?;
-        for fault in faults {
-            tracing::warn!(path = fault.path, "{}", fault.message);
-        }
-        Ok(environments)
-    })
-    .await?;
-    let mut environments: BTreeSet<EnvironmentId> = defined.into_iter().collect();
-    for record in context.store.environments().map_err(|error| crate::provider::chain(&error))? {
-        if context.store.inventory(&record.environment).is_ok_and(|inventory| !inventory.is_empty()) {
-            environments.insert(record.environment);
-        }
-    }
-    Ok(environments)
-}
-
 enum Ended {
-    Pass(EnvironmentId, Outcome),
+    /// A pass, with the time until the next, and whether anything was applied.
+    Pass(EnvironmentId, Duration, bool),
     Rollback(EnvironmentId),
+    /// A look at the remote.
+    Looked(Looked),
+    /// A look at what was accepted before.
+    Known(Looked),
+    Pushed,
+    Resumed,
 }
 
 struct Loop<'a> {
@@ -96,13 +45,25 @@ struct Loop<'a> {
     head: Option<Revision>,
     /// When each environment is to be looked at although nothing woke us.
     due: BTreeMap<EnvironmentId, Instant>,
-    /// By which task.
-    running: BTreeMap<EnvironmentId, Id>,
-    /// Woken while a pass was running: another one follows.
-    again: BTreeSet<EnvironmentId>,
+    /// Until then the first fetch is waited for.
+    patience: Option<Instant>,
+    running: BTreeSet<EnvironmentId>,
+    /// Woken while a pass was running: another one follows, and whether it is to look at the live world in any case.
+    again: BTreeMap<EnvironmentId, bool>,
     /// Rollbacks that wait for a pass to end.
     waiting: Vec<Call>,
     tasks: JoinSet<Ended>,
+    /// What needs the network; left alone when the daemon ends.
+    network: JoinSet<Ended>,
+    /// Those who asked for the look that is under way, if one is.
+    looking: Option<Vec<Call>>,
+    look_again: bool,
+    /// Those who asked for the next look.
+    asked: Vec<Call>,
+    /// Those who asked for a look that ended, and the environments whose passes they wait for.
+    syncing: Vec<(Call, BTreeSet<EnvironmentId>)>,
+    pushing: bool,
+    push_again: bool,
 }
 
 /// Runs until the triggers say stop; then waits for the passes in hand.
@@ -111,42 +72,50 @@ pub(super) async fn run(context: &Arc<Context>, triggers: &mut Triggers, mut req
         context,
         head: None,
         due: BTreeMap::new(),
-        running: BTreeMap::new(),
-        again: BTreeSet::new(),
+        patience: Some(Instant::now() + FIRST_FETCH),
+        running: BTreeSet::new(),
+        again: BTreeMap::new(),
         waiting: Vec::new(),
         tasks: JoinSet::new(),
+        network: JoinSet::new(),
+        looking: None,
+        look_again: false,
+        asked: Vec::new(),
+        syncing: Vec::new(),
+        pushing: false,
+        push_again: false,
     };
     let mut watchdog = sd_notify::watchdog_enabled().map(|limit| interval(limit / 3));
-    state.look().await;
+    state.look();
     loop {
-        let next = state.due.values().min().copied().unwrap_or_else(|| Instant::now() + Duration::from_secs(3_600));
+        let next = state.due.values().copied().chain(state.patience).min();
+        let next = next.unwrap_or_else(|| Instant::now() + Duration::from_secs(3_600));
         tokio::select! {
             // Cancel-safe: a wake-up that is not taken stays in the queue of the triggers.
             wake = triggers.next() => {
                 if super::is_stop(&wake) { break; }
-                state.look().await;
+                state.look();
             }
-            // Cancel-safe: a finished task stays in the set until it is taken.
+            // Cancel-safe, as is the one below: a finished task stays in the set until it is taken.
             Some(ended) = state.tasks.join_next() => state.ended(ended),
+            Some(ended) = state.network.join_next() => state.ended(ended),
             // Cancel-safe: a request that is not received stays in the channel.
-            Some(call) = requests.recv() => state.request(call).await,
+            Some(call) = requests.recv() => state.request(call),
             // Cancel-safe: nothing is lost with a timer.
             () = tokio::time::sleep_until(next) => state.start_due(),
             // Cancel-safe: a tick that is not taken is due again at once.
             () = alive(&mut watchdog) => {}
         }
     }
-    // Without systemd there is nobody to tell, which is no fault.
+    // Nothing new begins; whoever waits for an answer is told that the daemon stops, by the end of their calls.
     let _ = sd_notify::notify(&[NotifyState::Stopping]);
     loop {
         tokio::select! {
-            ended = state.tasks.join_next() => match ended {
-                Some(ended) => state.ended(ended),
-                None => return,
-            },
+            ended = state.tasks.join_next() => if ended.is_none() { break },
             () = alive(&mut watchdog) => {}
         }
     }
+    let _ = tokio::time::timeout(LAST_PUSH, push(context)).await;
 }
 
 /// Tells the watchdog of systemd, when it is time, that the loop turns; waits for ever where there is none.
@@ -161,25 +130,52 @@ async fn alive(watchdog: &mut Option<Interval>) {
 }
 
 impl Loop<'_> {
-    /// Fetches, then begins a pass for every environment: one whose inputs did not change ends at once.
-    async fn look(&mut self) {
-        let fetch = fetch(self.context).await;
-        if let Some(head) = fetch.head {
-            match environments(self.context, &head).await {
-                Ok(environments) => {
-                    self.head = Some(head);
-                    self.due.retain(|environment, _| environments.contains(environment));
-                    for environment in environments {
-                        self.begin(&environment, false);
-                    }
-                }
-                Err(fault) => tracing::error!(fault, "The commit cannot be read; the environments are held at what runs."),
+    /// Begins to fetch. Where a fetch is under way, another one follows: what woke us may have come after it began.
+    fn look(&mut self) {
+        if self.looking.is_some() {
+            self.look_again = true;
+            return;
+        }
+        self.looking = Some(take(&mut self.asked));
+        let context = self.context.clone();
+        self.network.spawn(async move { Ended::Looked(look(&context).await) });
+    }
+
+    /// A pass for every environment: one whose inputs did not change ends at once.
+    fn looked(&mut self, looked: Looked) {
+        let calls = self.looking.take().unwrap_or_default();
+        let environments = self.begin_all(looked.found, !calls.is_empty());
+        for call in calls {
+            match &looked.fault {
+                Some(fault) => call.answer(Answer::failed(format!("nothing is applied: {fault}"), None)),
+                None => self.syncing.push((call, environments.clone())),
             }
         }
+        self.answer_synced();
+        self.push();
+        if take(&mut self.look_again) {
+            self.look();
+        }
+    }
+
+    fn begin_all(&mut self, found: Option<(Revision, BTreeSet<EnvironmentId>)>, force: bool) -> BTreeSet<EnvironmentId> {
+        let Some((head, environments)) = found else { return BTreeSet::new() };
+        self.patience = None;
+        self.head = Some(head);
+        self.due.retain(|environment, _| environments.contains(environment));
+        for environment in &environments {
+            self.begin(environment, force);
+        }
+        environments
     }
 
     fn start_due(&mut self) {
         let now = Instant::now();
+        if self.patience.is_some_and(|until| until <= now) {
+            self.patience = None;
+            let context = self.context.clone();
+            self.network.spawn(async move { Ended::Known(look_at_known(&context).await) });
+        }
         let due: Vec<EnvironmentId> = self.due.iter().filter(|(_, at)| **at <= now).map(|(id, _)| id.clone()).collect();
         for environment in due {
             self.begin(&environment, false);
@@ -189,61 +185,112 @@ impl Loop<'_> {
     fn begin(&mut self, environment: &EnvironmentId, force: bool) {
         self.due.remove(environment);
         let Some(head) = self.head.clone() else { return };
-        if self.running.contains_key(environment) {
-            self.again.insert(environment.clone());
+        if !self.running.insert(environment.clone()) {
+            *self.again.entry(environment.clone()).or_default() |= force;
             return;
         }
-        let (context, id) = (self.context.clone(), environment.clone());
-        let task = self.tasks.spawn(async move {
-            publish(&context, &id).await;
-            let outcome = Box::pin(reconcile(&context, &id, &head, force)).await;
-            Ended::Pass(id, outcome)
+        let (context, environment) = (self.context.clone(), environment.clone());
+        self.tasks.spawn(async move {
+            // A task of its own: a pass that panics ends like any other, and takes nothing with it.
+            let id = environment.clone();
+            let pass = tokio::spawn(async move { Box::pin(reconcile(&context, &id, &head, force)).await });
+            match pass.await {
+                Ok(outcome) => Ended::Pass(environment, outcome.requeue, outcome.report.is_some()),
+                Err(error) => {
+                    tracing::error!(%environment, %error, "A pass ended by a panic.");
+                    Ended::Pass(environment, AFTER_PANIC, false)
+                }
+            }
         });
-        self.running.insert(environment.clone(), task.id());
     }
 
     fn ended(&mut self, ended: Result<Ended, tokio::task::JoinError>) {
-        let environment = match ended {
-            Ok(Ended::Pass(environment, outcome)) => {
-                self.due.insert(environment.clone(), Instant::now() + outcome.requeue);
-                environment
+        match ended {
+            Ok(Ended::Pass(environment, requeue, applied)) => {
+                self.due.insert(environment.clone(), Instant::now() + requeue);
+                if applied {
+                    self.push();
+                }
+                self.idle(&environment);
             }
             Ok(Ended::Rollback(environment)) => {
-                self.again.insert(environment.clone());
-                environment
+                self.again.entry(environment.clone()).or_default();
+                self.push();
+                self.idle(&environment);
             }
+            Ok(Ended::Looked(looked)) => self.looked(looked),
+            // A fetch that came to its end meanwhile knows more.
+            Ok(Ended::Known(looked)) if self.head.is_none() => drop(self.begin_all(looked.found, false)),
+            Ok(Ended::Known(_)) => {}
+            Ok(Ended::Pushed) => {
+                self.pushing = false;
+                if take(&mut self.push_again) {
+                    self.push();
+                }
+            }
+            Ok(Ended::Resumed) => self.look(),
             Err(error) => {
-                // A pass that panicked must not take the others with it.
-                let panicked = self.running.iter().find(|(_, task)| **task == error.id());
-                let Some(environment) = panicked.map(|(environment, _)| environment.clone()) else { return };
-                tracing::error!(%environment, %error, "A pass ended by a panic; it is tried again.");
-                self.due.insert(environment.clone(), Instant::now() + AFTER_PANIC);
-                environment
+                // Only what needs the network can end so: passes and rollbacks catch their panics.
+                tracing::error!(%error, "A call to the repository ended by a panic.");
+                self.pushing = false;
+                if self.looking.take().is_some() {
+                    self.look_again = false;
+                }
             }
-        };
-        self.running.remove(&environment);
-        if self.context.stop.is_cancelled() {
-            // Nothing is begun any more; who waits for a rollback is told so.
-        } else if let Some(position) = self.waiting.iter().position(|call| call.request.environment() == Some(&environment)) {
-            let call = self.waiting.remove(position);
-            self.begin_rollback(call);
-        } else if self.again.remove(&environment) {
-            self.begin(&environment, false);
         }
     }
 
-    async fn request(&mut self, call: Call) {
+    /// No pass runs for `environment` any more: what waited for that begins.
+    fn idle(&mut self, environment: &EnvironmentId) {
+        self.running.remove(environment);
+        if let Some(position) = self.waiting.iter().position(|call| call.request.environment() == Some(environment)) {
+            let call = self.waiting.remove(position);
+            self.begin_rollback(call);
+        } else if let Some(force) = self.again.remove(environment) {
+            self.begin(environment, force);
+        }
+        if !self.running.contains(environment) {
+            for (_, environments) in &mut self.syncing {
+                environments.remove(environment);
+            }
+            self.answer_synced();
+        }
+    }
+
+    fn answer_synced(&mut self) {
+        for (call, _) in self.syncing.extract_if(.., |(_, environments)| environments.is_empty()) {
+            call.answer(Answer::ok("looked at every environment"));
+        }
+    }
+
+    /// Begins to push the record, where there is something to push.
+    fn push(&mut self) {
+        if self.pushing {
+            self.push_again = true;
+            return;
+        }
+        self.pushing = true;
+        let context = self.context.clone();
+        self.network.spawn(async move {
+            push(&context).await;
+            Ended::Pushed
+        });
+    }
+
+    fn request(&mut self, call: Call) {
         match &call.request {
             Request::Sync => {
-                self.look().await;
-                call.answer(Answer::ok("looking at every environment"));
+                self.asked.push(call);
+                self.look();
             }
             Request::Resume { environment } => {
-                let environment = environment.clone();
-                call.answer(super::control::resume(self.context, &environment).await);
-                self.look().await;
+                let (context, environment) = (self.context.clone(), environment.clone());
+                self.network.spawn(async move {
+                    call.answer(super::control::resume(&context, &environment).await);
+                    Ended::Resumed
+                });
             }
-            Request::Rollback { environment, .. } if self.running.contains_key(environment) => self.waiting.push(call),
+            Request::Rollback { environment, .. } if self.running.contains(environment) => self.waiting.push(call),
             Request::Rollback { .. } => self.begin_rollback(call),
         }
     }
@@ -251,12 +298,18 @@ impl Loop<'_> {
     fn begin_rollback(&mut self, call: Call) {
         let Request::Rollback { environment, to, owner } = call.request.clone() else { return };
         self.due.remove(&environment);
-        let (context, id) = (self.context.clone(), environment.clone());
-        let task = self.tasks.spawn(async move {
-            let result = Box::pin(rollback(&context, &id, to.as_deref(), &owner)).await;
-            call.answer(super::control::rolled_back(result));
-            Ended::Rollback(id)
+        self.running.insert(environment.clone());
+        let context = self.context.clone();
+        self.tasks.spawn(async move {
+            let id = environment.clone();
+            let run = tokio::spawn(async move {
+                let result = Box::pin(rollback(&context, &id, to.as_deref(), &owner)).await;
+                call.answer(super::control::rolled_back(result));
+            });
+            if let Err(error) = run.await {
+                tracing::error!(%environment, %error, "A rollback ended by a panic.");
+            }
+            Ended::Rollback(environment)
         });
-        self.running.insert(environment, task.id());
     }
 }

@@ -66,8 +66,11 @@ pub fn context(
 ) -> Result<Context, StartError> {
     let store = Store::open(&settings.data)?;
     let identities = Identities::load(settings.identity.as_deref())?.map(Arc::new);
-    let source = open_source(&settings, "repository.git")?;
+    // A database that was lost accepts only what descends from what the store remembers.
+    let known = store.source()?.and_then(|source| source.head).map(|head| head.commit);
+    let source = open_source(&settings, "repository.git", known)?;
     Ok(Context {
+        network: Arc::new(tokio::sync::Mutex::new(source.another()?)),
         source: Arc::new(Mutex::new(source)),
         cache: Arc::new(Mutex::new(Cache::default())),
         store: Arc::new(store),
@@ -80,13 +83,15 @@ pub fn context(
     })
 }
 
-/// Our own repository for the remote of the settings, in the folder `name` of the data folder.
+/// Our own repository for the remote of the settings, in the folder `name` of the data folder. `known` is the commit that
+/// was accepted last, where it is remembered elsewhere.
 ///
 /// # Errors
 /// [`StartError`]
-pub fn open_source(settings: &Settings, name: &str) -> Result<Source, StartError> {
+pub fn open_source(settings: &Settings, name: &str, known: Option<String>) -> Result<Source, StartError> {
     let remote = settings.remote.as_deref().ok_or(StartError::NoRemote)?;
     let mut options = source::Options::new(settings.data.join(name), remote.parse()?, settings.branch.parse()?);
+    options.known = known;
     options.push_records = settings.push_records;
     options.askpass.clone_from(&settings.askpass);
     options.ssh_command.clone_from(&settings.ssh_command);

@@ -19,8 +19,10 @@ use crate::store::Store;
 pub struct Context {
     /// The daemon's settings.
     pub settings: Settings,
-    /// The repository; one owner at a time, on a thread that may block.
+    /// The repository, for what needs no network; one owner at a time, on a thread that may block.
     pub source: Arc<Mutex<Source>>,
+    /// A second handle on the same repository, for what needs the network: a fetch that hangs keeps nobody from reading.
+    pub network: Arc<tokio::sync::Mutex<Source>>,
     /// Parsed definitions by blob, kept from pass to pass.
     pub cache: Arc<Mutex<Cache>>,
     /// The store.
@@ -69,13 +71,27 @@ impl Context {
     }
 }
 
-/// Runs `work` on the source, on a thread that may block.
+/// Runs `work`, which needs no network, on the source, on a thread that may block.
 ///
 /// # Panics
 /// Where `work` panics.
 pub async fn with_source<T: Send + 'static>(source: &Arc<Mutex<Source>>, work: impl FnOnce(&Source) -> T + Send + 'static) -> T {
     let source = source.clone();
     let task = tokio::task::spawn_blocking(move || work(&source.lock().unwrap_or_else(PoisonError::into_inner)));
+    match task.await {
+        Ok(value) => value,
+        Err(error) => std::panic::resume_unwind(error.into_panic()),
+    }
+}
+
+/// Runs `work`, which may need the network, on a thread that may block. Who waits for another such call to end takes no
+/// thread meanwhile.
+///
+/// # Panics
+/// Where `work` panics.
+pub async fn with_network<T: Send + 'static>(context: &Context, work: impl FnOnce(&Source) -> T + Send + 'static) -> T {
+    let source = context.network.clone().lock_owned().await;
+    let task = tokio::task::spawn_blocking(move || work(&source));
     match task.await {
         Ok(value) => value,
         Err(error) => std::panic::resume_unwind(error.into_panic()),

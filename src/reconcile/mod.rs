@@ -7,6 +7,7 @@
 //! the last good state as it is, and says in the environment's record why.
 
 mod context;
+mod interrupted;
 mod observe;
 mod publish;
 mod recover;
@@ -20,16 +21,19 @@ use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use crate::apply::{self, ChangeResult, Progress, Report, Run, boundary};
+use crate::apply::{self, Progress, Report, Run};
+use crate::boundary;
 use crate::model::{
     Address, Bundle, DesiredState, Digest, DriftMode, EnvironmentId, ObservedState, ResourceName, Revision, SecretMark,
 };
 use crate::plan::{self, Inventory, Plan};
 use crate::policy::{ApprovedPlan, RunKind as PolicyRunKind};
-use crate::record::{Condition, ConditionReason, EnvironmentRecord, GenerationState, RunKind};
+use crate::record::{Condition, ConditionReason, EnvironmentRecord, GenerationState, Quarantine, RunKind};
+use crate::store::Begin;
 
-pub use context::{Context, Event, with_source};
-pub use publish::publish;
+pub use context::{Context, Event, with_network, with_source};
+pub use observe::Look;
+pub use publish::{publish, push};
 pub use resolve::{Resolved, load_rules};
 pub use rollback::{RollbackError, RolledBack, rollback};
 pub use verdict::judge;
@@ -88,16 +92,17 @@ pub struct Prepared {
 
 /// One pass: resolve, observe, plan, judge, apply, record.
 ///
-/// `force` looks at the live world although nothing changed and no drift check is due.
+/// `force` looks at the live world, and reads it in full, although nothing changed and no look is due.
 pub async fn reconcile(context: &Context, environment: &EnvironmentId, revision: &Revision, force: bool) -> Outcome {
     let now = Utc::now();
     let record = match context.store.environment(environment) {
         Ok(record) => record.unwrap_or_else(|| EnvironmentRecord::new(environment.clone(), now)),
         Err(error) => return outcome(&EnvironmentRecord::new(environment.clone(), now), Stop::internal(&error)),
     };
-    match pass(context, &record, revision, force).await {
+    match whole_pass(context, &record, revision, force).await {
         Ok(outcome) => outcome,
         Err(stop) => {
+            interrupted::close(context, environment, &stop, now);
             let mut record = context.store.environment(environment).ok().flatten().unwrap_or(record);
             record.seen = Some(revision.clone());
             record.inputs = None;
@@ -107,6 +112,8 @@ pub async fn reconcile(context: &Context, environment: &EnvironmentId, revision:
             if let Err(error) = context.store.put_environment(&record) {
                 tracing::error!(%environment, error = %crate::provider::chain(&error), "The environment's record cannot be written.");
             }
+            rollback::propose_left(context, environment).await;
+            publish(context, environment).await;
             outcome(&record, stop)
         }
     }
@@ -124,31 +131,53 @@ fn backoff(failures: u32, interval_seconds: u64) -> Duration {
     Duration::from_secs(grown.min(interval_seconds.max(300)))
 }
 
+/// A pass, and where it goes no further since a rollback says so: that rollback first, if it never came to its end.
+async fn whole_pass(context: &Context, record: &EnvironmentRecord, revision: &Revision, force: bool) -> Result<Outcome, Stop> {
+    let environment = &record.environment;
+    let stop = match Box::pin(pass(context, record, revision, force)).await {
+        Err(stop) if rollback::is_left(context, environment)? => stop,
+        ended => return ended,
+    };
+    tracing::info!(%environment, reason = stop.condition.message(), "Taking up a rollback that did not come to its end.");
+    Box::pin(rollback::take_up(context, record)).await?;
+    let record = context.store.environment(environment).map_err(|error| Stop::internal(&error))?;
+    match record {
+        Some(record) => Box::pin(pass(context, &record, revision, force)).await,
+        None => Err(stop),
+    }
+}
+
 async fn pass(context: &Context, record: &EnvironmentRecord, revision: &Revision, force: bool) -> Result<Outcome, Stop> {
     let now = Utc::now();
+    // What a dead process left half-done is looked at, whatever its inputs were.
+    let force = force || interrupted::newest(context, &record.environment)?.is_some();
     let rules = load_rules(context).map_err(|message| Stop::stalled(ConditionReason::Denied, message))?;
     let (resolved, inputs) = match resolve::resolve(context, record, revision, &rules, force).await? {
         Resolved::Unchanged => return unchanged(context, record, revision, now),
         Resolved::Changed { bundle, inputs } => (bundle, inputs),
     };
-    let mut prepared = prepare(context, record, *resolved, revision).await?;
+    let look = observe::look(record, force, now);
+    let mut prepared = prepare(context, record, *resolved, revision, look).await?;
     recover::record(context, &prepared.recovery)?;
     let mut next = record.clone();
     next.seen = Some(revision.clone());
     next.rules = rules.as_ref().map(resolve::rules_digest);
     next.interval_seconds = prepared.bundle.desired.sync.interval_seconds;
     next.orphaned = prepared.plan.orphaned.iter().map(|o| format!("{}: {}", o.key, o.reason)).collect();
-    let step = Step { context, record: next, inputs, revision, kind: RunKind::Apply, now };
-    verdict::held_by_quarantine(context, &prepared)?;
-    if prepared.plan.is_empty() {
-        return step.nothing_to_do(prepared);
+    if look == Look::Deep && prepared.plan.blocked.is_empty() {
+        next.deep_at = Some(now);
     }
+    let mut step =
+        Step { context, record: next, inputs, revision, kind: RunKind::Apply, quarantine: None, drifted: Vec::new(), now };
+    verdict::held_by_quarantine(context, &prepared)?;
     if prepared.bundle.desired.sync.drift == DriftMode::Report {
         let rest = prepared.plan.without_drift();
-        if rest.is_empty() {
-            return step.drift_only(&prepared);
-        }
+        let is_left = |change: &&plan::Change| !rest.changes.contains(change);
+        step.drifted = prepared.plan.changes.iter().filter(is_left).map(|change| change.key.to_string()).collect();
         prepared.plan = rest;
+    }
+    if prepared.plan.is_empty() {
+        return step.nothing_to_do(prepared).await;
     }
     let (approved, warnings) =
         verdict::judge(context, &step.record, &prepared, revision, rules, PolicyRunKind::Apply, now).await?;
@@ -164,6 +193,7 @@ pub async fn prepare(
     record: &EnvironmentRecord,
     bundle: Bundle,
     revision: &Revision,
+    look: Look,
 ) -> Result<Prepared, Stop> {
     let environment = &record.environment;
     let store = |error: crate::store::StoreError| Stop::internal(&error);
@@ -173,11 +203,11 @@ pub async fn prepare(
     let opener = Arc::new(observe::open_secrets(context, &bundle.desired)?);
     let providers = observe::connect(context, &bundle.desired, &opener)?;
     let attempts = recover::attempts(context, environment)?;
-    let mut seen = observe::observe(&bundle.desired, &inventory, &attempts, &providers).await;
+    let mut seen = observe::observe(&bundle.desired, &inventory, &attempts, &providers, look).await;
     let (mut inventory, mut recovery) = recover::recover(&attempts, &seen.observed, inventory);
     if !recovery.is_empty() {
         // What is ours now may be called otherwise than what was looked for.
-        seen = observe::observe(&bundle.desired, &inventory, &[], &providers).await;
+        seen = observe::observe(&bundle.desired, &inventory, &[], &providers, look).await;
     }
     let marks = opener.marks(&bundle.desired.used_secrets());
     let scene = Scene { desired: &bundle.desired, marks: &marks, seen: &seen, revision };
@@ -218,6 +248,11 @@ fn unchanged(context: &Context, record: &EnvironmentRecord, revision: &Revision,
     Ok(Outcome { condition: record.condition.clone(), plan: None, report: None, requeue: until_due(record, now) })
 }
 
+/// How long until the next pass, although nothing wakes us.
+fn next_look(record: &EnvironmentRecord, now: DateTime<Utc>) -> Duration {
+    if record.condition.is_settled() { until_due(record, now) } else { backoff(record.failures, record.interval_seconds) }
+}
+
 /// How long until the live world is to be looked at again.
 fn until_due(record: &EnvironmentRecord, now: DateTime<Utc>) -> Duration {
     let interval = TimeDelta::seconds(i64::try_from(record.interval_seconds).unwrap_or(i64::MAX / 1_000));
@@ -232,17 +267,28 @@ struct Step<'a> {
     inputs: Option<crate::model::Inputs>,
     revision: &'a Revision,
     kind: RunKind,
+    /// For a rollback: what may not come back, from its first change on.
+    quarantine: Option<Quarantine>,
+    /// What drifted and is left as it is, because the definitions say so.
+    drifted: Vec<String>,
     now: DateTime<Utc>,
 }
 
 impl Step<'_> {
     /// What is merged is what runs already.
-    fn nothing_to_do(mut self, prepared: Prepared) -> Result<Outcome, Stop> {
+    async fn nothing_to_do(mut self, prepared: Prepared) -> Result<Outcome, Stop> {
         let store = |error: crate::store::StoreError| Stop::internal(&error);
-        let condition = self.ready_or_blocked(&prepared.plan, "nothing to do");
-        if matches!(condition, Condition::Ready { .. }) {
+        let condition = self.stands(&prepared.plan, "nothing to do");
+        if condition.is_settled() {
             let digest = self.context.store.put_bundle(&prepared.bundle).map_err(store)?;
+            self.rules_are_sound(&prepared, digest)?;
             self.complete(digest);
+            if let Some(generation) = interrupted::completed(&self, &prepared.plan, digest).map_err(store)? {
+                self.record.unpublished = true;
+                let record = self.record.clone().conclude(condition.clone(), self.now);
+                self.context.store.end_generation(&generation, &record).map_err(store)?;
+                boundary::reach("after_end");
+            }
         } else {
             self.record.inputs = None;
             self.record.failures = self.record.failures.saturating_add(1);
@@ -250,23 +296,9 @@ impl Step<'_> {
         let record = self.record.conclude(condition, self.now);
         self.context.store.put_environment(&record).map_err(store)?;
         self.context.tell(Event::Concluded { environment: &record.environment, condition: &record.condition });
-        let requeue = match record.condition {
-            Condition::Ready { .. } => until_due(&record, self.now),
-            _ => backoff(record.failures, record.interval_seconds),
-        };
+        publish(self.context, &record.environment).await;
+        let requeue = next_look(&record, self.now);
         Ok(Outcome { condition: record.condition, plan: Some(prepared.plan), report: None, requeue })
-    }
-
-    /// The definitions say to show drift and leave it, and drift is all there is.
-    fn drift_only(&self, prepared: &Prepared) -> Result<Outcome, Stop> {
-        let mut record = self.record.clone();
-        record.observed_at = Some(self.now);
-        let drifted: Vec<String> = prepared.plan.changes.iter().map(|change| change.key.to_string()).collect();
-        let message = format!("{} drifted, left as it is (sync.drift = \"report\"): {}", drifted.len(), drifted.join(", "));
-        let record = record.conclude(Condition::Stalled { reason: ConditionReason::Drifted, message }, self.now);
-        self.context.store.put_environment(&record).map_err(|error| Stop::internal(&error))?;
-        let requeue = until_due(&record, self.now);
-        Ok(Outcome { condition: record.condition, plan: Some(prepared.plan.clone()), report: None, requeue })
     }
 
     /// Applies, ends the generation, and writes it into Git.
@@ -274,9 +306,14 @@ impl Step<'_> {
         let store = |error: crate::store::StoreError| Stop::internal(&error);
         let context = self.context;
         let Prepared { bundle, inventory, observed, plan, recovery, providers, marks: _ } = prepared;
+        if context.stop.is_cancelled() {
+            return Err(Stop::waiting(ConditionReason::Applying, "the process ends; nothing was begun", None));
+        }
         boundary::reach("before_generation");
         let digest = context.store.put_bundle(&bundle).map_err(store)?;
-        let mut generation = context.store.begin_generation(&plan, self.revision, self.kind, digest, self.now).map_err(store)?;
+        let (kind, quarantine) = (self.kind, self.quarantine.as_ref());
+        let begin = Begin { plan: &plan, revision: self.revision, kind, bundle: digest, quarantine, now: self.now };
+        let mut generation = context.store.begin_generation(&begin).map_err(store)?;
         let environment = &generation.environment.clone();
         tracing::info!(%environment, revision = %self.revision, generation = generation.number, changes = plan.changes.len(), "Applying.");
         context.tell(Event::Applying { generation: &generation, plan: &plan });
@@ -302,8 +339,8 @@ impl Step<'_> {
         let condition = if report.is_complete() {
             generation.state = GenerationState::Applied;
             let message = format!("{} generation {}: {}", self.kind.as_str(), generation.number, generation.tally);
-            let condition = self.ready_or_blocked(&plan, &message);
-            if matches!(condition, Condition::Ready { .. }) {
+            let condition = self.stands(&plan, &message);
+            if condition.is_settled() {
                 self.complete(digest);
             }
             condition
@@ -313,7 +350,7 @@ impl Step<'_> {
             generation.message = Some(message.clone());
             self.record.inputs = None;
             self.record.failures = self.record.failures.saturating_add(1);
-            failed(&report, message)
+            verdict::failed(&report, message)
         };
         self.record.unpublished = true;
         self.record.warnings = warnings;
@@ -323,11 +360,14 @@ impl Step<'_> {
         tracing::info!(%environment, revision = %self.revision, generation = generation.number, state = generation.state.as_str(), "Ended.");
         context.tell(Event::Concluded { environment, condition: &record.condition });
         publish(context, environment).await;
-        let requeue = match record.condition {
-            Condition::Ready { .. } => until_due(&record, now),
-            _ => backoff(record.failures, record.interval_seconds),
-        };
+        let requeue = next_look(&record, now);
         Ok(Outcome { condition: record.condition, plan: Some(plan), report: Some(report), requeue })
+    }
+
+    /// Rules that nothing was judged by are compiled at least, before the ratchet holds on to them.
+    fn rules_are_sound(&self, prepared: &Prepared, bundle: Digest) -> Result<(), Stop> {
+        let recorded = self.kind == RunKind::Rollback || self.record.rules_of == Some(bundle);
+        if recorded { Ok(()) } else { verdict::rules_are_sound(prepared) }
     }
 
     /// The revision is what runs: the next pass has no work until something that it read changes.
@@ -342,27 +382,16 @@ impl Step<'_> {
         self.record.failures = 0;
     }
 
-    fn ready_or_blocked(&self, plan: &Plan, message: &str) -> Condition {
-        verdict::blocked(plan).unwrap_or_else(|| Condition::Ready {
-            reason: ConditionReason::Applied,
-            message: format!("{} is applied: {message}", self.revision),
-        })
-    }
-}
-
-/// Where an environment stands after an apply that was not complete.
-fn failed(report: &Report, message: String) -> Condition {
-    let passes = |result: &ChangeResult| match result {
-        ChangeResult::Unknown(_)
-        | ChangeResult::Conflict(_)
-        | ChangeResult::NotBegun
-        | ChangeResult::Skipped(_)
-        | ChangeResult::Done => true,
-        ChangeResult::Refused(failure) => failure.retry != crate::model::Retry::Stalled,
-    };
-    if report.results.iter().all(|(_, result)| passes(result)) {
-        Condition::Reconciling { reason: ConditionReason::ApplyFailed, message }
-    } else {
-        Condition::Stalled { reason: ConditionReason::ApplyFailed, message }
+    fn stands(&self, plan: &Plan, message: &str) -> Condition {
+        if let Some(condition) = verdict::blocked(plan) {
+            return condition;
+        }
+        if self.drifted.is_empty() {
+            let message = format!("{} is applied: {message}", self.revision);
+            return Condition::Ready { reason: ConditionReason::Applied, message };
+        }
+        let (count, which) = (self.drifted.len(), self.drifted.join(", "));
+        let message = format!("{count} drifted, left as it is (sync.drift = \"report\"): {which}");
+        Condition::Stalled { reason: ConditionReason::Drifted, message }
     }
 }

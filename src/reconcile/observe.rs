@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use chrono::{DateTime, TimeDelta, Utc};
 use futures_util::future::join_all;
 
 use super::{Context, Stop};
@@ -10,7 +11,7 @@ use crate::apply::Providers;
 use crate::model::{DesiredState, InstanceKey, Observed, ObservedState, SecretResolver, TargetName};
 use crate::plan::{self, Attempt, Inventory};
 use crate::provider::{self, Lookup, Query};
-use crate::record::ConditionReason;
+use crate::record::{ConditionReason, EnvironmentRecord};
 use crate::secrets::Opener;
 
 /// Opens every secret that is used; fails closed: one that cannot be opened stops the pass.
@@ -52,18 +53,46 @@ pub(super) struct Seen {
     pub(super) successors: ObservedState,
 }
 
+/// How closely the live world is looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Look {
+    /// Where a list shows the fingerprint that was recorded, nothing more is read.
+    Lists,
+    /// Everything is read in full: what no list shows (the crons of a Worker) is seen too.
+    Deep,
+}
+
+/// Every how many intervals the daemon reads everything in full: its other looks cost a few lists, however many Workers
+/// there are, and this one five calls for each.
+const DEEP_EVERY: i32 = 12;
+
+/// How closely an environment is to be looked at now. A person who asks is shown everything.
+pub(super) fn look(record: &EnvironmentRecord, asked: bool, now: DateTime<Utc>) -> Look {
+    let interval = TimeDelta::seconds(i64::try_from(record.interval_seconds).unwrap_or(i64::MAX).min(1_000_000_000));
+    let due = record.deep_at.is_none_or(|at| now - at >= interval * DEEP_EVERY);
+    if asked || due { Look::Deep } else { Look::Lists }
+}
+
 /// Observes everything that is desired, owned or was attempted. What could not be found out is `Unknown`.
-pub(super) async fn observe(desired: &DesiredState, inventory: &Inventory, attempts: &[Attempt], providers: &Providers) -> Seen {
+pub(super) async fn observe(
+    desired: &DesiredState,
+    inventory: &Inventory,
+    attempts: &[Attempt],
+    providers: &Providers,
+    look: Look,
+) -> Seen {
     let plan::Lookups { instances, successors } = plan::lookups(desired, inventory, attempts);
-    let (observed, successors) = tokio::join!(ask(providers, instances), ask(providers, successors));
+    let (observed, successors) = tokio::join!(ask(providers, instances, look), ask(providers, successors, look));
     Seen { observed, successors }
 }
 
-async fn ask(providers: &Providers, sought: BTreeMap<InstanceKey, plan::Sought<'_>>) -> ObservedState {
+async fn ask(providers: &Providers, sought: BTreeMap<InstanceKey, plan::Sought<'_>>, look: Look) -> ObservedState {
     let mut queries: BTreeMap<TargetName, Query> = BTreeMap::new();
     for (key, sought) in sought {
         let lookup = Lookup { claim: sought.claim, spec: sought.spec.cloned(), owned: sought.owned.cloned() };
-        queries.entry(key.target.clone()).or_default().instances.insert(key, lookup);
+        let query = queries.entry(key.target.clone()).or_default();
+        query.deep = look == Look::Deep;
+        query.instances.insert(key, lookup);
     }
     let answers = queries.iter().map(|(target, query)| ask_target(providers, target, query));
     join_all(answers).await.into_iter().flatten().collect()

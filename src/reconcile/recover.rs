@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use chrono::Utc;
 
 use super::{Context, Scene, Stop};
+use crate::boundary;
 use crate::model::{EnvironmentId, InstanceKey, ObservedState};
 use crate::plan::{self, Attempt, Inventory, Owned, Resolution};
 use crate::record::{ConditionReason, Operation, OperationState};
@@ -110,7 +111,9 @@ pub(super) fn record(context: &Context, recovery: &Recovery) -> Result<(), Stop>
         tracing::info!(operation = settled.operation, outcome = settled.state.as_str(), "Settled an unknown outcome.");
     }
     if !recovery.settled.is_empty() {
+        boundary::reach("before_settled");
         context.store.settle(&recovery.settled).map_err(store)?;
+        boundary::reach("after_settled");
     }
     if !recovery.rows.is_empty() {
         context.store.put_inventory(&recovery.rows).map_err(store)?;

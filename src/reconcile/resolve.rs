@@ -9,7 +9,7 @@ use crate::definition::{self, Resolution};
 use crate::document;
 use crate::model::{Bundle, Digest, Inputs, Revision, Severity, Tree, TreeError, canonical_digest};
 use crate::policy::RuleFiles;
-use crate::record::{Condition, ConditionReason, EnvironmentRecord};
+use crate::record::{ConditionReason, EnvironmentRecord};
 
 /// What a revision means for an environment.
 pub enum Resolved {
@@ -58,12 +58,13 @@ pub(super) async fn resolve(
     rules: &Option<RuleFiles>,
     force: bool,
 ) -> Result<Resolved, Stop> {
-    let ready = matches!(record.condition, Condition::Ready { .. });
     let same_rules = record.rules == rules.as_ref().map(rules_digest);
-    if let (Some(inputs), true) = (record.inputs.clone(), ready && same_rules)
+    if let (Some(inputs), true) = (record.inputs.clone(), record.condition.is_settled() && same_rules)
         && unchanged(context, record, revision, inputs).await?
     {
-        let due = force || until_due(record, Utc::now()) <= std::time::Duration::from_millis(100);
+        // A commit that changes no file may acknowledge the deletion of what is kept.
+        let acknowledges = !record.orphaned.is_empty() && record.seen.as_ref() != Some(revision);
+        let due = force || acknowledges || until_due(record, Utc::now()) <= std::time::Duration::from_millis(100);
         if !due {
             return Ok(Resolved::Unchanged);
         }

@@ -1,13 +1,19 @@
 //! Apply a recorded revision again, at once, also while the remote is away; and keep the fault from coming back.
 
+use std::time::Duration;
+
 use chrono::Utc;
 
-use super::{Context, Event, Outcome, Step, Stop, load_rules, prepare, publish, verdict, with_source};
-use crate::model::{Bundle, EnvironmentId, Inputs};
+use super::{Context, Event, Look, Outcome, Step, Stop, load_rules, prepare, publish, recover, verdict, with_source};
+use crate::boundary;
+use crate::model::{Bundle, EnvironmentId, Inputs, Revision};
 use crate::policy;
-use crate::record::{Condition, ConditionReason, EnvironmentRecord, Generation, GenerationState, Quarantine, RunKind};
+use crate::record::{Condition, ConditionReason, EnvironmentRecord, Generation, GenerationState, Quarantine, Revert, RunKind};
 use crate::secrets::Opener;
 use crate::source::Proposal;
+
+/// How long the answer to a rollback waits for the revert to be pushed.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Why nothing was rolled back.
 #[derive(Debug, thiserror::Error)]
@@ -15,6 +21,9 @@ pub enum RollbackError {
     /// The environment was never applied.
     #[error("{0} has no recorded generation")]
     NoRecord(EnvironmentId),
+    /// Nothing that was applied before what runs is recorded.
+    #[error("nothing was applied in {0} before what runs")]
+    NoPrevious(EnvironmentId),
     /// No recorded generation is of this revision.
     #[error("no applied generation of {environment} is of revision `{wanted}`")]
     NoSuchRevision {
@@ -50,6 +59,9 @@ impl RollbackError {
                 Some(format!("`trunkline history {environment}` lists the recorded revisions"))
             }
             Self::Ambiguous(_) => Some("give more digits; `trunkline history` lists the recorded revisions".to_owned()),
+            Self::NoPrevious(environment) => Some(format!(
+                "`trunkline history {environment}` lists what was; a first revision is taken back by a commit, or ended by `retire = true`"
+            )),
             Self::NoRecord(_) | Self::Current { .. } | Self::Stopped(_) | Self::Store(_) => None,
         }
     }
@@ -84,37 +96,94 @@ pub async fn rollback(
 ) -> Result<RolledBack, RollbackError> {
     let record = context.store.environment(environment)?.ok_or_else(|| RollbackError::NoRecord(environment.clone()))?;
     let generations = context.store.generations(environment, usize::MAX)?;
-    let current = generations.iter().find(|g| Some(g.bundle) == record.bundle).or(generations.first()).cloned();
-    let current = current.ok_or_else(|| RollbackError::NoRecord(environment.clone()))?;
+    let current = current(&record, &generations).ok_or_else(|| RollbackError::NoRecord(environment.clone()))?.clone();
     let target = choose(environment, &generations, &current, to)?;
     let stopped = |stop: Stop| RollbackError::Stopped(stop.condition.message().to_owned());
     let missing = || RollbackError::NoSuchRevision { environment: environment.clone(), wanted: target.revision.to_string() };
     let good = context.store.bundle(&target.bundle)?.ok_or_else(missing)?;
     let bad = context.store.bundle(&current.bundle)?;
 
-    let prepared = prepare(context, &record, good.clone(), &target.revision).await.map_err(stopped)?;
-    let rules = load_rules(context).map_err(RollbackError::Stopped)?;
-    let now = Utc::now();
-    let step = Step {
-        context,
-        record: record.clone(),
-        inputs: None::<Inputs>,
-        revision: &target.revision,
-        kind: RunKind::Rollback,
-        now,
-    };
-    let outcome = if prepared.plan.is_empty() {
-        step.nothing_to_do(prepared).map_err(stopped)?
-    } else {
-        let judged = verdict::judge(context, &record, &prepared, &target.revision, rules, policy::RunKind::Rollback, now).await;
-        let (approved, warnings) = judged.map_err(stopped)?;
-        step.carry_out(prepared, &approved, warnings).await.map_err(stopped)?
-    };
-    let quarantined = quarantine(context, &current, &target, bad.as_ref(), &good, owner)?;
-    let (proposal, also_touched) = propose(context, environment, &record, &current, &target).await;
+    let mut quarantine = quarantine(context, &current, &target, bad.as_ref(), &good, owner)?;
+    quarantine.revert = Some(Revert { good: target.revision.clone(), inputs: record.inputs.clone() });
+    let mut quarantined: Vec<String> = quarantine.entries.iter().map(|entry| entry.address.to_string()).collect();
+    quarantined.dedup();
+    let outcome = apply_again(context, &record, good, &target.revision, Some(quarantine)).await.map_err(stopped)?;
+    let (proposal, also_touched) = propose(context, environment).await?;
     publish(context, environment).await;
+    boundary::reach("before_conclusion");
     conclude(context, environment, &target, owner)?;
     Ok(RolledBack { from: current, to: target, outcome, quarantined, proposal, also_touched })
+}
+
+/// Applies what was recorded. What `quarantine` says holds from the first change on: if this process dies, the next pass
+/// does not bring back what is being taken back.
+async fn apply_again(
+    context: &Context,
+    record: &EnvironmentRecord,
+    good: Bundle,
+    revision: &Revision,
+    quarantine: Option<Quarantine>,
+) -> Result<Outcome, Stop> {
+    let prepared = prepare(context, record, good, revision, Look::Lists).await?;
+    recover::record(context, &prepared.recovery)?;
+    let rules = load_rules(context).map_err(|message| Stop::stalled(ConditionReason::Denied, message))?;
+    let (kind, now) = (RunKind::Rollback, Utc::now());
+    let step =
+        Step { context, record: record.clone(), inputs: None::<Inputs>, revision, kind, quarantine, drifted: Vec::new(), now };
+    if prepared.plan.is_empty() {
+        if let Some(quarantine) = &step.quarantine {
+            let put = context.store.put_quarantine(&record.environment, Some(quarantine));
+            put.map_err(|error| Stop::internal(&error))?;
+        }
+        return step.nothing_to_do(prepared).await;
+    }
+    let (approved, warnings) =
+        verdict::judge(context, record, &prepared, revision, rules, policy::RunKind::Rollback, now).await?;
+    step.carry_out(prepared, &approved, warnings).await
+}
+
+/// Whether the newest generation is a rollback that did not come to its end, and still holds.
+pub(super) fn is_left(context: &Context, environment: &EnvironmentId) -> Result<bool, Stop> {
+    let internal = |error: crate::store::StoreError| Stop::internal(&error);
+    let newest = context.store.generations(environment, 1).map_err(internal)?.pop();
+    let left = newest.is_some_and(|g| g.kind == RunKind::Rollback && g.state != GenerationState::Applied);
+    Ok(left && context.store.quarantine(environment).map_err(internal)?.is_some())
+}
+
+/// Carries on with a rollback that did not come to its end.
+pub(super) async fn take_up(context: &Context, record: &EnvironmentRecord) -> Result<(), Stop> {
+    let internal = |error: crate::store::StoreError| Stop::internal(&error);
+    let Some(left) = context.store.generations(&record.environment, 1).map_err(internal)?.pop() else { return Ok(()) };
+    let good = context.store.bundle(&left.bundle).map_err(internal)?.ok_or_else(|| {
+        Stop::stalled(
+            ConditionReason::ApplyFailed,
+            format!("the bundle of the rollback to {} is not in the store", left.revision),
+        )
+    })?;
+    apply_again(context, record, good, &left.revision, None).await.map(drop)
+}
+
+/// Proposes the revert that a rollback left to be proposed when its process died.
+pub(super) async fn propose_left(context: &Context, environment: &EnvironmentId) {
+    let left = context.store.quarantine(environment);
+    if matches!(left, Ok(Some(Quarantine { revert: Some(_), .. }))) {
+        match propose(context, environment).await {
+            Ok((Ok(proposal), _)) => tracing::info!(%environment, branch = proposal.branch, "Proposed the revert."),
+            Ok((Err(reason), _)) => tracing::warn!(%environment, reason, "No revert was committed."),
+            Err(error) => {
+                tracing::error!(%environment, error = %crate::provider::chain(&error), "The revert cannot be recorded.")
+            }
+        }
+    }
+}
+
+/// The generation that runs: the newest, whole or in part; but where a later pass found another bundle to be what runs,
+/// the generation of that.
+fn current<'a>(record: &EnvironmentRecord, generations: &'a [Generation]) -> Option<&'a Generation> {
+    let newest = generations.first()?;
+    let settled = record.observed_at.is_some_and(|at| at >= newest.started_at);
+    let of_bundle = generations.iter().find(|g| Some(g.bundle) == record.bundle);
+    Some(of_bundle.filter(|_| settled).unwrap_or(newest))
 }
 
 fn choose(
@@ -126,7 +195,7 @@ fn choose(
     let applied = generations.iter().filter(|g| g.state == GenerationState::Applied);
     let Some(to) = to else {
         let mut before = applied.filter(|g| g.number < current.number && g.bundle != current.bundle);
-        return before.next().cloned().ok_or_else(|| RollbackError::NoRecord(environment.clone()));
+        return before.next().cloned().ok_or_else(|| RollbackError::NoPrevious(environment.clone()));
     };
     let digits = to.rsplit("sha1:").next().unwrap_or(to);
     let mut found: Vec<&Generation> = applied.filter(|g| digits.len() >= 4 && g.revision.commit.starts_with(digits)).collect();
@@ -142,7 +211,7 @@ fn choose(
     }
 }
 
-/// Quarantines what the abandoned generation introduced, beside what an earlier rollback did.
+/// What the abandoned generation introduced, beside what an earlier rollback took back.
 fn quarantine(
     context: &Context,
     current: &Generation,
@@ -150,45 +219,55 @@ fn quarantine(
     bad: Option<&Bundle>,
     good: &Bundle,
     owner: &str,
-) -> Result<Vec<String>, RollbackError> {
+) -> Result<Quarantine, RollbackError> {
     let environment = &target.environment;
     let digests = |bundle: &Bundle| {
         let marks = Opener::new(context.identities.clone(), &bundle.desired).marks(&bundle.desired.used_secrets());
         verdict::desired_digests(&bundle.desired, &marks)
     };
+    let whole = |bundle: &Bundle| verdict::whole_digest(&bundle.desired, &digests(bundle));
+    let whole = bad.map(whole).filter(|bad| *bad != whole(good));
     let good = digests(good);
-    let mut entries = bad.map(|bad| verdict::introduced(environment, &digests(bad), &good)).unwrap_or_default();
+    let mut entries = bad.map(|bad| verdict::introduced(&digests(bad), &good)).unwrap_or_default();
     if let Some(earlier) = context.store.quarantine(environment)? {
-        entries.extend(earlier.entries.into_iter().filter(|e| !good.contains(&(e.address.clone(), e.desired))));
+        entries.extend(earlier.entries.into_iter().filter(|entry| !verdict::carries(&good, entry)));
     }
     entries.sort();
     entries.dedup();
-    let mut names: Vec<String> = entries.iter().map(|entry| entry.address.to_string()).collect();
-    names.dedup();
-    let quarantine = Quarantine {
+    Ok(Quarantine {
         environment: environment.clone(),
         abandoned: current.revision.clone(),
         generation: context.store.generations(environment, 1)?.first().map_or(target.number, |g| g.number),
         owner: owner.to_owned(),
         entries,
+        whole,
+        revert: None,
+    })
+}
+
+type Proposed = (Result<Proposal, String>, Vec<EnvironmentId>);
+
+/// Proposes the revert that the quarantine asks for, and strikes it off.
+async fn propose(context: &Context, environment: &EnvironmentId) -> Result<Proposed, RollbackError> {
+    let Some(Quarantine { abandoned, revert: Some(revert), .. }) = context.store.quarantine(environment)? else {
+        return Ok((Err("the revert was proposed before".to_owned()), Vec::new()));
     };
-    context.store.put_quarantine(environment, Some(&quarantine))?;
-    Ok(names)
+    let proposed = commit_revert(context, environment, &abandoned, revert).await;
+    boundary::reach("after_proposal");
+    // Read again: a person may have lifted it meanwhile.
+    if let Some(quarantine) = context.store.quarantine(environment)? {
+        context.store.put_quarantine(environment, Some(&Quarantine { revert: None, ..quarantine }))?;
+    }
+    Ok(proposed)
 }
 
 /// Commits the revert on a branch for people to merge. The rollback stands whether or not this succeeds.
-async fn propose(
-    context: &Context,
-    environment: &EnvironmentId,
-    record: &EnvironmentRecord,
-    current: &Generation,
-    target: &Generation,
-) -> (Result<Proposal, String>, Vec<EnvironmentId>) {
+async fn commit_revert(context: &Context, environment: &EnvironmentId, abandoned: &Revision, revert: Revert) -> Proposed {
     let others: Vec<EnvironmentRecord> =
         context.store.environments().unwrap_or_default().into_iter().filter(|r| r.environment != *environment).collect();
-    let (mine, inputs) = (environment.clone(), record.inputs.clone());
-    let (bad, good) = (current.revision.clone(), target.revision.clone());
-    with_source(&context.source, move |source| {
+    let (mine, bad) = (environment.clone(), abandoned.clone());
+    let Revert { good, inputs } = revert;
+    let (proposed, touched) = with_source(&context.source, move |source| {
         let text = |error: crate::source::SourceError| crate::provider::chain(&error);
         let changed = match source.changed_paths(&good.commit, &bad.commit) {
             Ok(changed) => changed,
@@ -211,9 +290,28 @@ async fn propose(
         };
         let branch = format!("trunkline/revert-{}-{}", mine.environment, bad.short());
         let message = message(&mine, &bad.to_string(), &good.to_string(), &paths, &touched);
-        (source.propose_revert(&branch, &head, &good.commit, Some(&paths), &message).map_err(text), touched)
+        (source.commit_revert(&branch, &head, &good.commit, Some(&paths), &message).map_err(text), touched)
     })
-    .await
+    .await;
+    match proposed {
+        Ok(proposal) => (Ok(push_proposal(context, proposal).await), touched),
+        Err(reason) => (Err(reason), touched),
+    }
+}
+
+/// Pushes the proposal, and goes on where that takes long: the rollback does not wait for a remote that hangs.
+async fn push_proposal(context: &Context, proposal: Proposal) -> Proposal {
+    let (network, mine) = (context.network.clone(), proposal.clone());
+    let push = tokio::spawn(async move {
+        let source = network.lock_owned().await;
+        tokio::task::spawn_blocking(move || source.push_proposal(mine)).await
+    });
+    let late = |reason: &str| Proposal { pushed: false, reason: Some(reason.to_owned()), ..proposal };
+    match tokio::time::timeout(PATIENCE, push).await {
+        Ok(Ok(Ok(pushed))) => pushed,
+        Ok(_) => late("the push ended by a panic"),
+        Err(_) => late("the remote does not answer"),
+    }
 }
 
 fn reads(inputs: &Inputs, path: &str) -> bool {

@@ -5,10 +5,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use chrono::{DateTime, Utc};
 
 use super::{Context, Prepared, Scene, Stop, with_source};
-use crate::model::{Address, DesiredState, Digest, EnvironmentId, ResourceName, Revision, SecretMark, canonical_digest};
+use crate::apply::{ChangeResult, Report};
+use crate::model::{Address, DesiredState, Digest, InstanceKey, ResourceName, Retry, Revision, SecretMark, canonical_digest};
 use crate::plan::{self, BlockReason, Inventory, Plan};
 use crate::policy::{self, Acknowledgement, ApprovedPlan, Budget, Refusal, Request, RuleFiles};
 use crate::record::{Condition, ConditionReason, EnvironmentRecord, QuarantineEntry, absent_digest};
+use crate::source::SourceError;
 
 /// How many commits are searched for trailers.
 const COMMITS: usize = 1_000;
@@ -39,14 +41,41 @@ pub(super) async fn acknowledgements(
         return Ok(BTreeSet::new());
     }
     let (after, upto) = (record.applied.as_ref().map(|r| r.commit.clone()), revision.commit.clone());
-    let commits = with_source(&context.source, move |source| source.commits(after.as_deref(), &upto, COMMITS)).await;
-    let commits = commits.map_err(|error| Stop::internal(&error))?;
+    let commits = with_source(&context.source, move |source| match source.commits(after.as_deref(), &upto, COMMITS) {
+        // The repository lacks what was applied last (it was lost, and the history rewritten since): of what came after it,
+        // only the newest commit is certain.
+        Err(SourceError::UnknownRevision(_)) if after.is_some() => source.commits(None, &upto, 1),
+        commits => commits,
+    });
+    let commits = match commits.await {
+        // A rollback to a commit that the repository lacks.
+        Err(SourceError::UnknownRevision(_)) => Vec::new(),
+        commits => commits.map_err(|error| Stop::internal(&error))?,
+    };
     Ok(policy::acknowledgements(commits.iter().map(|commit| commit.message.as_str())))
 }
 
-/// Every desired digest by address; an instance on several targets has one for each.
-pub(super) fn desired_digests(desired: &DesiredState, marks: &BTreeMap<ResourceName, SecretMark>) -> BTreeSet<(Address, Digest)> {
-    desired.resources.iter().map(|(key, d)| (key.address.clone(), canonical_digest(&d.spec.properties(marks)))).collect()
+/// Desired digests by instance.
+pub(super) type Digests = BTreeMap<InstanceKey, Digest>;
+
+/// The desired digest of every instance.
+pub(super) fn desired_digests(desired: &DesiredState, marks: &BTreeMap<ResourceName, SecretMark>) -> Digests {
+    desired.resources.iter().map(|(key, d)| (key.clone(), canonical_digest(&d.spec.properties(marks)))).collect()
+}
+
+/// The digest over all that makes a difference to what runs: instances, what they are called, and where they live.
+pub(super) fn whole_digest(desired: &DesiredState, digests: &Digests) -> Digest {
+    let claims: Vec<(&InstanceKey, &str)> = desired.resources.iter().map(|(key, d)| (key, d.spec.claim())).collect();
+    let digests: Vec<(&InstanceKey, &Digest)> = digests.iter().collect();
+    canonical_digest(&(&desired.targets, desired.retire, claims, digests))
+}
+
+/// Whether what is desired is still as the entry says.
+pub(super) fn carries(digests: &Digests, entry: &QuarantineEntry) -> bool {
+    let QuarantineEntry { address, target, desired } = entry;
+    let mut there =
+        digests.iter().filter(|(key, _)| key.address == *address && target.as_ref().is_none_or(|target| key.target == *target));
+    if *desired == absent_digest() { there.next().is_none() } else { there.any(|(_, digest)| digest == desired) }
 }
 
 /// Holds a desired state that still carries what a rollback took back.
@@ -56,14 +85,11 @@ pub(super) fn held_by_quarantine(context: &Context, prepared: &Prepared) -> Resu
         return Ok(());
     };
     let digests = desired_digests(&prepared.bundle.desired, &prepared.marks);
-    let carries = |entry: &&QuarantineEntry| {
-        if entry.desired == absent_digest() {
-            !digests.iter().any(|(address, _)| *address == entry.address)
-        } else {
-            digests.contains(&(entry.address.clone(), entry.desired))
-        }
-    };
-    let held: BTreeSet<String> = quarantine.entries.iter().filter(carries).map(|entry| entry.address.to_string()).collect();
+    let carried = quarantine.entries.iter().filter(|entry| carries(&digests, entry));
+    let mut held: BTreeSet<String> = carried.map(|entry| entry.address.to_string()).collect();
+    if held.is_empty() && quarantine.whole == Some(whole_digest(&prepared.bundle.desired, &digests)) {
+        held.insert("everything".to_owned());
+    }
     if held.is_empty() {
         // What was taken back is gone from the definitions: it rolls forward by itself, and the quarantine has done its work.
         return context.store.put_quarantine(environment, None).map_err(|error| Stop::internal(&error));
@@ -99,7 +125,11 @@ pub async fn judge(
         Stop::stalled(ConditionReason::Denied, crate::document::render(&faults, &read, false))
     })?;
     let deletes = prepared.plan.changes.iter().any(|change| change.action == plan::Action::Delete);
-    let acknowledged = if deletes { acknowledgements(context, record, revision).await? } else { BTreeSet::new() };
+    let mut acknowledged = if deletes { acknowledgements(context, record, revision).await? } else { BTreeSet::new() };
+    if kind == policy::RunKind::Rollback {
+        // Whoever rolls back names a state that ran: what came since is to go, however much it is. Data stays an orphan.
+        acknowledged.insert(Acknowledgement::DeleteBudget(record.environment.clone()));
+    }
     let verdict = policy::evaluate(Request {
         plan: &prepared.plan,
         desired: &prepared.bundle.desired,
@@ -129,6 +159,16 @@ pub async fn judge(
             Err(Stop::stalled(ConditionReason::Held, format!("held: {}", lines(messages).join("; "))))
         }
     }
+}
+
+/// Says no to rules that cannot be compiled: once they were recorded with a revision, nothing could be judged any more, not
+/// even the commit that mends them.
+pub(super) fn rules_are_sound(prepared: &Prepared) -> Result<(), Stop> {
+    let files = rule_files(&prepared.bundle);
+    policy::RuleSet::compile(&files).map(drop).map_err(|faults| {
+        let read = |path: &str| files.get(path).cloned();
+        Stop::stalled(ConditionReason::Denied, crate::document::render(&faults, &read, false))
+    })
 }
 
 fn line(message: &policy::Message) -> String {
@@ -168,17 +208,83 @@ pub(super) fn blocked(plan: &Plan) -> Option<Condition> {
     })
 }
 
-/// What a rollback from `bad` to `good` quarantines.
-pub(super) fn introduced(
-    environment: &EnvironmentId,
-    bad: &BTreeSet<(Address, Digest)>,
-    good: &BTreeSet<(Address, Digest)>,
-) -> Vec<QuarantineEntry> {
-    let came = bad.difference(good).map(|(address, desired)| QuarantineEntry { address: address.clone(), desired: *desired });
-    let left = good
-        .iter()
-        .filter(|(address, _)| !bad.iter().any(|(other, _)| other == address))
-        .map(|(address, _)| QuarantineEntry { address: address.clone(), desired: absent_digest() });
-    let entries: BTreeSet<_> = came.chain(left).filter(|entry| entry.address.environment == *environment).collect();
+/// Where an environment stands after an apply that was not complete.
+pub(super) fn failed(report: &Report, message: String) -> Condition {
+    let passes = |result: &ChangeResult| match result {
+        ChangeResult::Unknown(_)
+        | ChangeResult::Conflict(_)
+        | ChangeResult::NotBegun
+        | ChangeResult::Skipped(_)
+        | ChangeResult::Done => true,
+        ChangeResult::Refused(failure) => failure.retry != Retry::Stalled,
+    };
+    if report.results.iter().all(|(_, result)| passes(result)) {
+        Condition::Reconciling { reason: ConditionReason::ApplyFailed, message }
+    } else {
+        Condition::Stalled { reason: ConditionReason::ApplyFailed, message }
+    }
+}
+
+/// What a rollback from `bad` to `good` quarantines: what came, and what went; on one target only, where the resource was or
+/// is like that on another.
+pub(super) fn introduced(bad: &Digests, good: &Digests) -> Vec<QuarantineEntry> {
+    let of = |digests: &Digests, address: &Address| digests.keys().any(|key| key.address == *address);
+    let entry = |key: &InstanceKey, anywhere: bool, desired: Digest| QuarantineEntry {
+        address: key.address.clone(),
+        target: (!anywhere).then(|| key.target.clone()),
+        desired,
+    };
+    let came = bad.iter().filter(|(key, digest)| good.get(*key) != Some(*digest)).map(|(key, digest)| {
+        let new = !good.iter().any(|(other, was)| other.address == key.address && was == digest);
+        entry(key, new, *digest)
+    });
+    let went = good.keys().filter(|key| !bad.contains_key(*key));
+    let went = went.map(|key| entry(key, !of(bad, &key.address), absent_digest()));
+    let entries: BTreeSet<QuarantineEntry> = came.chain(went).collect();
     entries.into_iter().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn digests(instances: &[(&str, &str)]) -> Digests {
+        instances.iter().map(|(key, text)| (key.parse().unwrap(), Digest::of(text.as_bytes()))).collect()
+    }
+
+    #[test]
+    fn what_a_rollback_took_back_is_known_again_and_nothing_else_is() {
+        let good = digests(&[("p/worker.a@eu", "1"), ("p/worker.b@eu", "1"), ("p/worker.b@us", "1"), ("p/kv.c@eu", "1")]);
+        let cases: [(&str, &[(&str, &str)]); 5] = [
+            ("changed", &[("p/worker.a@eu", "2"), ("p/worker.b@eu", "1"), ("p/worker.b@us", "1"), ("p/kv.c@eu", "1")]),
+            (
+                "added",
+                &[("p/worker.a@eu", "1"), ("p/worker.b@eu", "1"), ("p/worker.b@us", "1"), ("p/kv.c@eu", "1"), ("p/kv.d@eu", "1")],
+            ),
+            ("removed", &[("p/worker.a@eu", "1"), ("p/worker.b@eu", "1"), ("p/worker.b@us", "1")]),
+            (
+                "on one target more",
+                &[
+                    ("p/worker.a@eu", "1"),
+                    ("p/worker.a@us", "1"),
+                    ("p/worker.b@eu", "1"),
+                    ("p/worker.b@us", "1"),
+                    ("p/kv.c@eu", "1"),
+                ],
+            ),
+            ("on one target less", &[("p/worker.a@eu", "1"), ("p/worker.b@eu", "1"), ("p/kv.c@eu", "1")]),
+        ];
+        for (what, bad) in cases {
+            let bad = digests(bad);
+            let entries = introduced(&bad, &good);
+            assert_eq!(entries.len(), 1, "{what}: {entries:?}");
+            assert!(carries(&bad, &entries[0]), "{what}");
+            assert!(!carries(&good, &entries[0]), "{what}");
+            // An unrelated commit on top still carries it.
+            let mut on_top = bad.clone();
+            on_top.insert("p/worker.new@eu".parse().unwrap(), Digest::of(b"1"));
+            assert!(carries(&on_top, &entries[0]), "{what}");
+        }
+        assert_eq!(introduced(&good, &good), []);
+    }
 }

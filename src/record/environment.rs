@@ -105,6 +105,12 @@ impl Condition {
         }
     }
 
+    /// Whether there is nothing left for a pass to do until something changes: it is ready, or differs and is to be left
+    /// so.
+    pub fn is_settled(&self) -> bool {
+        matches!(self, Self::Ready { .. }) || self.reason() == ConditionReason::Drifted
+    }
+
     /// For people.
     pub fn message(&self) -> &str {
         match self {
@@ -137,6 +143,9 @@ pub struct EnvironmentRecord {
     pub since: DateTime<Utc>,
     /// When the live world was last observed in a complete pass.
     pub observed_at: Option<DateTime<Utc>>,
+    /// When everything was last read in full, whatever fingerprints said.
+    #[serde(default)]
+    pub deep_at: Option<DateTime<Utc>>,
     /// How often the live world is to be looked at, in seconds; from the last resolution.
     pub interval_seconds: u64,
     /// Passes that failed in a row: the delay before the next one grows with it.
@@ -164,6 +173,7 @@ impl EnvironmentRecord {
             condition: Condition::Reconciling { reason: ConditionReason::Applying, message },
             since: now,
             observed_at: None,
+            deep_at: None,
             interval_seconds: 300,
             failures: 0,
             unpublished: false,
@@ -190,7 +200,7 @@ pub struct SourceRecord {
     pub remote: String,
     /// The newest revision that was accepted.
     pub head: Option<Revision>,
-    /// When it was last asked.
+    /// When that was found; finding the same again does not move it.
     pub at: DateTime<Utc>,
     /// What is wrong with it, and what to do; the environments are held at what runs.
     pub fault: Option<String>,

@@ -126,6 +126,13 @@ pub struct Generation {
 }
 
 impl Generation {
+    /// Ends it as failed, `now` that its process is known to have died. What it did stands in the journal.
+    pub fn interrupt(&mut self, now: DateTime<Utc>) {
+        self.state = GenerationState::Failed;
+        self.finished_at = Some(now);
+        self.message = Some("interrupted: its process ended before it did; what it left is taken up".to_owned());
+    }
+
     /// The hash that the next generation names.
     pub fn hash(&self) -> Digest {
         canonical_digest(self)

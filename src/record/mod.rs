@@ -12,6 +12,6 @@ mod operation;
 
 pub use environment::{Condition, ConditionReason, EnvironmentRecord, SourceRecord};
 pub use generation::{Generation, GenerationState, RunKind, Tally};
-pub use hold::{Quarantine, QuarantineEntry, absent_digest};
+pub use hold::{Quarantine, QuarantineEntry, Revert, absent_digest};
 pub use note::Note;
 pub use operation::{Operation, OperationState};

@@ -52,17 +52,22 @@ pub(super) fn open(options: &Options) -> Result<(Repository, Owner), SourceError
     let repository = if path.join("HEAD").is_file() && path.join("objects").is_dir() {
         fs::create_dir_all(path.join("refs")).map_err(SourceError::database(path))?;
         write_config(path).map_err(SourceError::database(path))?;
-        let none: [&Path; 0] = [];
-        Repository::open_ext(path, RepositoryOpenFlags::NO_SEARCH | RepositoryOpenFlags::BARE, none)
+        reopen(path)?
     } else {
         let mut init = RepositoryInitOptions::new();
         init.bare(true).external_template(false).no_reinit(false).mkpath(true);
-        Repository::init_opts(path, &init)
-    }
-    .map_err(SourceError::database(path))?;
+        Repository::init_opts(path, &init).map_err(SourceError::database(path))?
+    };
     write_config(path).map_err(SourceError::database(path))?;
     repository.set_head(&options.branch.full()).map_err(SourceError::database(path))?;
     Ok((repository, Owner { _lock: lock }))
+}
+
+/// Opens the database once more, beside a handle that owns it.
+pub(super) fn reopen(path: &Path) -> Result<Repository, SourceError> {
+    let none: [&Path; 0] = [];
+    let flags = RepositoryOpenFlags::NO_SEARCH | RepositoryOpenFlags::BARE;
+    Repository::open_ext(path, flags, none).map_err(SourceError::database(path))
 }
 
 /// The lock that git processes inherit, held; `None` where a process of an earlier call still has it.

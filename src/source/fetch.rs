@@ -46,17 +46,20 @@ impl Source {
         if let Err(error) = self.merge_notes() {
             warn!(error = &error as &dyn std::error::Error, "Could not take over the remote's notes.");
         }
-        let before = self.reference(&self.options.branch.full())?;
-        match before {
-            Some(before) if before == now => return Ok(Fetched { revision: self.revision(now), changed: false }),
-            Some(before) if !self.descends(now, before)? => {
-                return Err(SourceError::Rewritten {
-                    branch: self.options.branch.to_string(),
-                    from: before.to_string(),
-                    to: now.to_string(),
-                });
-            }
-            _ => {}
+        let accepted = self.reference(&self.options.branch.full())?;
+        if accepted == Some(now) {
+            return Ok(Fetched { revision: self.revision(now), changed: false });
+        }
+        let known = || self.options.known.as_deref().and_then(|known| Oid::from_str(known).ok());
+        if let Some(before) = accepted.or_else(known)
+            && before != now
+            && !(self.repository.find_commit(before).is_ok() && self.descends(now, before)?)
+        {
+            return Err(SourceError::Rewritten {
+                branch: self.options.branch.to_string(),
+                from: before.to_string(),
+                to: now.to_string(),
+            });
         }
         self.set_head(now)?;
         Ok(Fetched { revision: self.revision(now), changed: true })

@@ -20,6 +20,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use git2::Repository;
@@ -69,6 +70,9 @@ pub struct Options {
     pub askpass: Option<PathBuf>,
     /// The ssh program and its arguments. The default is `ssh -oBatchMode=yes` with timeouts: host keys must be known.
     pub ssh_command: Option<Vec<String>>,
+    /// The commit that was accepted last, as somebody else remembers it (40 hex digits): where the database was lost, what
+    /// does not descend from it is a rewritten history like any other.
+    pub known: Option<String>,
 }
 
 impl Options {
@@ -83,6 +87,7 @@ impl Options {
             committer: Committer::default(),
             askpass: None,
             ssh_command: None,
+            known: None,
         }
     }
 }
@@ -133,13 +138,17 @@ impl Default for Committer {
 }
 
 /// The remote, as the daemon's own database knows it. Everything but [`fetch`](Self::fetch),
-/// [`push_records`](Self::push_records) and [`propose_revert`](Self::propose_revert) works while the remote is away.
+/// [`push_records`](Self::push_records), [`push_proposal`](Self::push_proposal) and [`propose_revert`](Self::propose_revert) works while the remote is away.
 pub struct Source {
     options: Options,
     repository: Repository,
     trees: RefCell<tree::Cache>,
+    /// The commit that was looked into last, and its tree.
+    root: RefCell<Option<(String, git2::Oid)>>,
     reads: Cell<u64>,
-    _owner: database::Owner,
+    /// Held while notes are read, merged and written: handles take turns, so that no line is lost.
+    notes: Arc<Mutex<()>>,
+    owner: Arc<database::Owner>,
 }
 
 impl Source {
@@ -150,7 +159,19 @@ impl Source {
     /// [`SourceError::Busy`] where another process has it open, [`SourceError::Database`] where it cannot be used.
     pub fn open(options: Options) -> Result<Self, SourceError> {
         let (repository, owner) = database::open(&options)?;
-        Ok(Self { options, repository, trees: RefCell::default(), reads: Cell::new(0), _owner: owner })
+        let (notes, owner) = (Arc::default(), Arc::new(owner));
+        Ok(Self { options, repository, trees: RefCell::default(), root: RefCell::default(), reads: Cell::new(0), notes, owner })
+    }
+
+    /// Another handle on the same database, for another thread: one for the network, say, so that what only reads never
+    /// waits for it. At most one of them may call what needs the network at a time.
+    ///
+    /// # Errors
+    /// [`SourceError::Database`] where the database cannot be opened again.
+    pub fn another(&self) -> Result<Self, SourceError> {
+        let repository = database::reopen(&self.options.database)?;
+        let (options, notes, owner) = (self.options.clone(), self.notes.clone(), self.owner.clone());
+        Ok(Self { options, repository, trees: RefCell::default(), root: RefCell::default(), reads: Cell::new(0), notes, owner })
     }
 
     /// What the source was opened with.

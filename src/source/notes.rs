@@ -8,6 +8,7 @@
 //! may push there: they are a record to read, never an instruction.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::PoisonError;
 
 use git2::{ObjectType, Oid};
 
@@ -37,6 +38,7 @@ impl Source {
     /// [`SourceError::UnknownRevision`], [`SourceError::Object`].
     pub fn annotate(&self, commit: &str, line: &serde_json::Value) -> Result<(), SourceError> {
         let id = self.commit_id(commit)?;
+        let _turn = self.notes.lock().unwrap_or_else(PoisonError::into_inner);
         let tip = self.reference(NOTES)?;
         let root = tip.map(|tip| self.tree_of(tip)).transpose()?;
         let root = self.in_256_folders(root)?;
@@ -68,7 +70,7 @@ impl Source {
     pub fn records(&self) -> Result<Vec<(String, String)>, SourceError> {
         let Some(tip) = self.reference(NOTES)? else { return Ok(Vec::new()) };
         let mut records = Vec::new();
-        for (commit, note) in self.notes(tip)? {
+        for (commit, note) in self.notes_of(tip)? {
             records.extend(self.lines(note)?.into_iter().map(|line| (commit.to_string(), line)));
         }
         Ok(records)
@@ -95,15 +97,16 @@ impl Source {
 
     /// Takes the remote's lines over into ours.
     pub(super) fn merge_notes(&self) -> Result<(), SourceError> {
+        let _turn = self.notes.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(theirs) = self.reference(REMOTE_NOTES)? else { return Ok(()) };
         let ours = match self.reference(NOTES)? {
             Some(ours) if ours == theirs || self.descends(ours, theirs)? => return Ok(()),
             Some(ours) if !self.descends(theirs, ours)? => ours,
             // Only once they have been read within the bounds.
-            _ => return self.notes(theirs).and_then(|_| self.write_reference(NOTES, theirs)),
+            _ => return self.notes_of(theirs).and_then(|_| self.write_reference(NOTES, theirs)),
         };
-        let mut merged = self.notes(ours)?;
-        for (commit, note) in self.notes(theirs)? {
+        let mut merged = self.notes_of(ours)?;
+        for (commit, note) in self.notes_of(theirs)? {
             match merged.get(&commit) {
                 Some(ours) if *ours == note => {}
                 Some(ours) => {
@@ -139,7 +142,7 @@ impl Source {
     }
 
     /// All notes of the notes commit `tip`.
-    fn notes(&self, tip: Oid) -> Result<Notes, SourceError> {
+    fn notes_of(&self, tip: Oid) -> Result<Notes, SourceError> {
         let mut notes = Notes::new();
         self.collect(self.tree_of(tip)?, "", &mut notes)?;
         Ok(notes)

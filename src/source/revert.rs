@@ -25,13 +25,27 @@ pub struct Proposal {
 }
 
 impl Source {
-    /// Makes a commit on top of `base` in which `paths` (files or folders; `None` for everything) are as they are in `good`, and
-    /// pushes it as `branch`. Calling it again with the same arguments makes no second commit and pushes again.
+    /// [`commit_revert`](Self::commit_revert), then [`push_proposal`](Self::push_proposal).
     ///
     /// # Errors
-    /// [`SourceError::NothingToRevert`], [`SourceError::FollowedBranch`], and where the commit cannot be made. A push that fails
-    /// is no error: the proposal says so.
+    /// As the first of them. A push that fails is no error: the proposal says so.
     pub fn propose_revert(
+        &self,
+        branch: &str,
+        base: &str,
+        good: &str,
+        paths: Option<&[String]>,
+        message: &str,
+    ) -> Result<Proposal, SourceError> {
+        self.commit_revert(branch, base, good, paths, message).map(|proposal| self.push_proposal(proposal))
+    }
+
+    /// Makes a commit on top of `base` in which `paths` (files or folders; `None` for everything) are as they are in `good`, to
+    /// be pushed as `branch`. Calling it again with the same arguments makes no second commit. No network.
+    ///
+    /// # Errors
+    /// [`SourceError::NothingToRevert`], [`SourceError::FollowedBranch`], and where the commit cannot be made.
+    pub fn commit_revert(
         &self,
         branch: &str,
         base: &str,
@@ -61,18 +75,24 @@ impl Source {
                 id
             }
         };
-        let reason = self.push_proposal(&branch, commit);
-        Ok(Proposal { branch: branch.to_string(), commit: commit.to_string(), pushed: reason.is_none(), reason })
+        Ok(Proposal { branch: branch.to_string(), commit: commit.to_string(), pushed: false, reason: None })
     }
 
-    fn push_proposal(&self, branch: &Branch, commit: Oid) -> Option<String> {
-        match self.push(&[(branch.full(), commit, false)]) {
+    /// Pushes a proposal; what is returned says whether the remote has it.
+    pub fn push_proposal(&self, proposal: Proposal) -> Proposal {
+        let reason = match self.try_push(&proposal) {
             Ok(updates) => updates.into_iter().find_map(|(_, update)| match update {
                 Update::Taken => None,
                 Update::Rejected(reason) => Some(reason),
             }),
             Err(error) => Some(error.to_string()),
-        }
+        };
+        Proposal { pushed: reason.is_none(), reason, ..proposal }
+    }
+
+    fn try_push(&self, proposal: &Proposal) -> Result<Vec<(String, Update)>, SourceError> {
+        let branch: Branch = proposal.branch.parse()?;
+        self.push(&[(branch.full(), self.commit_id(&proposal.commit)?, false)])
     }
 
     fn is_the_same(&self, id: Oid, base: Oid, tree: Oid, message: &str) -> bool {

@@ -30,7 +30,12 @@ impl Source {
     /// # Errors
     /// [`SourceError::UnknownRevision`] where the database has no such commit.
     pub fn tree(&self, commit: &str) -> Result<GitTree<'_>, SourceError> {
+        // Every environment looks at the same commit, one after the other: it is read for the first of them.
+        if let Some((_, root)) = self.root.borrow().as_ref().filter(|(known, _)| known == commit) {
+            return Ok(GitTree { source: self, root: *root });
+        }
         let root = self.tree_of(self.commit_id(commit)?)?;
+        *self.root.borrow_mut() = Some((commit.to_owned(), root));
         Ok(GitTree { source: self, root })
     }
 

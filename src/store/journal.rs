@@ -23,6 +23,23 @@ pub struct Settled {
     pub inventory: Option<Option<Owned>>,
 }
 
+/// A generation that is to begin.
+#[derive(Debug, Clone, Copy)]
+pub struct Begin<'a> {
+    /// What is to be done.
+    pub plan: &'a Plan,
+    /// What is applied.
+    pub revision: &'a Revision,
+    /// By what sort of run.
+    pub kind: RunKind,
+    /// What is applied, with every byte.
+    pub bundle: Digest,
+    /// For a rollback: what may not come back from now on. `None` leaves the quarantine as it is.
+    pub quarantine: Option<&'a Quarantine>,
+    /// The time.
+    pub now: DateTime<Utc>,
+}
+
 impl Store {
     /// Writes the record of an environment.
     ///
@@ -30,6 +47,30 @@ impl Store {
     /// [`StoreError`]
     pub fn put_environment(&self, record: &EnvironmentRecord) -> Result<(), StoreError> {
         put_environment(&self.connection(), record)
+    }
+
+    /// Says that Git has the record of every generation of an environment up to `number`, unless there is a newer one.
+    ///
+    /// # Errors
+    /// [`StoreError`]
+    pub fn published(&self, environment: &EnvironmentId, number: u64) -> Result<(), StoreError> {
+        let mut connection = self.connection();
+        // One transaction: a pass may be writing the same record.
+        let transaction = connection.transaction()?;
+        let text: Option<String> = transaction
+            .query_row(
+                "SELECT record FROM environment WHERE id = ?1
+                 AND NOT EXISTS (SELECT 1 FROM generation WHERE environment = ?1 AND number > ?2)",
+                params![environment.to_string(), number],
+                |row| row.get(0),
+            )
+            .optional()?;
+        if let Some(text) = text {
+            let record: EnvironmentRecord = from_row("environment", &text)?;
+            put_environment(&transaction, &EnvironmentRecord { unpublished: false, ..record })?;
+        }
+        transaction.commit()?;
+        Ok(())
     }
 
     /// Writes what is known of the repository.
@@ -44,18 +85,13 @@ impl Store {
         Ok(())
     }
 
-    /// Begins a generation: it gets the next number and the hash of the one before it.
+    /// Begins a generation: it gets the next number and the hash of the one before it. Where that one never ended, its
+    /// process died: it ends as failed in the same transaction, since this one takes up what it left.
     ///
     /// # Errors
     /// [`StoreError`]
-    pub fn begin_generation(
-        &self,
-        plan: &Plan,
-        revision: &Revision,
-        kind: RunKind,
-        bundle: Digest,
-        now: DateTime<Utc>,
-    ) -> Result<Generation, StoreError> {
+    pub fn begin_generation(&self, begin: &Begin<'_>) -> Result<Generation, StoreError> {
+        let Begin { plan, revision, kind, bundle, quarantine, now } = *begin;
         let mut connection = self.connection();
         let transaction = connection.transaction()?;
         let id = plan.environment.to_string();
@@ -64,7 +100,11 @@ impl Store {
                 row.get(0)
             })
             .optional()?;
-        let previous: Option<Generation> = previous.map(|text| from_row("generation", &text)).transpose()?;
+        let mut previous: Option<Generation> = previous.map(|text| from_row("generation", &text)).transpose()?;
+        if let Some(previous) = previous.as_mut().filter(|previous| previous.state == GenerationState::Applying) {
+            previous.interrupt(now);
+            put_generation(&transaction, previous)?;
+        }
         let generation = Generation {
             environment: plan.environment.clone(),
             number: previous.as_ref().map_or(0, |g| g.number) + 1,
@@ -83,6 +123,10 @@ impl Store {
             "INSERT INTO generation (environment, number, state, record, plan) VALUES (?1, ?2, ?3, ?4, ?5)",
             params![id, generation.number, generation.state.as_str(), to_row("generation", &generation)?, to_row("plan", plan)?],
         )?;
+        if let Some(quarantine) = quarantine {
+            let quarantine = Quarantine { generation: generation.number, ..quarantine.clone() };
+            put_quarantine(&transaction, &plan.environment, Some(&quarantine))?;
+        }
         transaction.commit()?;
         Ok(generation)
     }
@@ -94,15 +138,7 @@ impl Store {
     pub fn end_generation(&self, generation: &Generation, record: &EnvironmentRecord) -> Result<(), StoreError> {
         let mut connection = self.connection();
         let transaction = connection.transaction()?;
-        transaction.execute(
-            "UPDATE generation SET state = ?3, record = ?4 WHERE environment = ?1 AND number = ?2",
-            params![
-                generation.environment.to_string(),
-                generation.number,
-                generation.state.as_str(),
-                to_row("generation", generation)?
-            ],
-        )?;
+        put_generation(&transaction, generation)?;
         put_environment(&transaction, record)?;
         transaction.commit()?;
         Ok(())
@@ -172,18 +208,34 @@ impl Store {
     /// # Errors
     /// [`StoreError`]
     pub fn put_quarantine(&self, environment: &EnvironmentId, quarantine: Option<&Quarantine>) -> Result<(), StoreError> {
-        let connection = self.connection();
-        let id = environment.to_string();
-        match quarantine {
-            Some(quarantine) => connection.execute(
-                "INSERT INTO quarantine (environment, record) VALUES (?1, ?2)
-                 ON CONFLICT (environment) DO UPDATE SET record = excluded.record",
-                params![id, to_row("quarantine", quarantine)?],
-            )?,
-            None => connection.execute("DELETE FROM quarantine WHERE environment = ?1", [id])?,
-        };
-        Ok(())
+        put_quarantine(&self.connection(), environment, quarantine)
     }
+}
+
+fn put_quarantine(
+    connection: &Connection,
+    environment: &EnvironmentId,
+    quarantine: Option<&Quarantine>,
+) -> Result<(), StoreError> {
+    let id = environment.to_string();
+    match quarantine {
+        Some(quarantine) => connection.execute(
+            "INSERT INTO quarantine (environment, record) VALUES (?1, ?2)
+             ON CONFLICT (environment) DO UPDATE SET record = excluded.record",
+            params![id, to_row("quarantine", quarantine)?],
+        )?,
+        None => connection.execute("DELETE FROM quarantine WHERE environment = ?1", [id])?,
+    };
+    Ok(())
+}
+
+fn put_generation(connection: &Connection, generation: &Generation) -> Result<(), StoreError> {
+    let id = generation.environment.to_string();
+    connection.execute(
+        "UPDATE generation SET state = ?3, record = ?4 WHERE environment = ?1 AND number = ?2",
+        params![id, generation.number, generation.state.as_str(), to_row("generation", generation)?],
+    )?;
+    Ok(())
 }
 
 fn put_environment(connection: &Connection, record: &EnvironmentRecord) -> Result<(), StoreError> {

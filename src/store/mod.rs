@@ -22,7 +22,7 @@ use rusqlite::{Connection, OpenFlags};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-pub use journal::Settled;
+pub use journal::{Begin, Settled};
 pub use lock::{Lock, LockError};
 
 /// Why the store cannot do its work.
@@ -186,7 +186,9 @@ mod tests {
         let store = Store::open(folder.path()).unwrap();
         let plan = Plan { environment: environment(), changes: vec![], orphaned: vec![], blocked: vec![] };
         let bundle = crate::model::Digest::of(b"bundle");
-        let mut first = store.begin_generation(&plan, &revision(), RunKind::Apply, bundle, now()).unwrap();
+        let (plan, revision) = (&plan, &revision());
+        let begin = Begin { plan, revision, kind: RunKind::Apply, bundle, quarantine: None, now: now() };
+        let mut first = store.begin_generation(&begin).unwrap();
         assert_eq!(store.last_applied(&environment()).unwrap(), None);
         first.state = GenerationState::Applied;
         first.finished_at = Some(now());
@@ -194,8 +196,14 @@ mod tests {
             .conclude(Condition::Ready { reason: ConditionReason::Applied, message: String::new() }, now());
         store.end_generation(&first, &record).unwrap();
         assert_eq!(store.last_applied(&environment()).unwrap(), Some(first.clone()));
-        let second = store.begin_generation(&plan, &revision(), RunKind::Rollback, bundle, now()).unwrap();
+        let second = store.begin_generation(&Begin { kind: RunKind::Rollback, ..begin }).unwrap();
         assert_eq!((second.number, second.previous), (2, Some(first.hash())));
+
+        // Its process died: the next one ends it.
+        let third = store.begin_generation(&begin).unwrap();
+        let ended = store.generations(&environment(), 2).unwrap().pop().unwrap();
+        assert_eq!((ended.number, ended.state, ended.finished_at), (2, GenerationState::Failed, Some(now())));
+        assert_eq!((third.number, third.previous), (3, Some(ended.hash())));
     }
 
     #[test]

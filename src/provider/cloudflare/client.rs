@@ -6,6 +6,7 @@
 //! one header and nowhere else; redirects are not followed, so it reaches no other host. Every body is read up to a
 //! limit, every wait ends.
 
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -22,12 +23,16 @@ use super::envelope::{self, Body, ResultInfo};
 use super::fault::{self, Fault};
 use super::pace::Pace;
 use super::path::with_query;
+use super::repeated::repeats;
 
 /// The most that is read of an enveloped body, in bytes.
 const ENVELOPE_LIMIT: usize = 32 << 20;
 
 /// The most that is read of a Worker's modules, in bytes (the platform's own limit is 10 MiB compressed).
 const CONTENT_LIMIT: usize = 128 << 20;
+
+/// Stands for what a server said.
+const WITHHELD: &str = "(what the server said is withheld: it repeats a secret)";
 
 /// A list ends here, whatever the server says.
 const MOST_PAGES: usize = 500;
@@ -37,7 +42,8 @@ pub(super) struct Client {
     http: reqwest::Client,
     endpoint: String,
     authorization: HeaderValue,
-    token: Secret,
+    /// The token, and every value that a write has sent: no answer, to whatever call, may repeat one of them.
+    sent: Mutex<Vec<Secret>>,
     pace: Pace,
     slots: Semaphore,
     patience: Patience,
@@ -94,16 +100,16 @@ impl Client {
         }
         let mut authorization = HeaderValue::from_str(&format!("Bearer {text}")).map_err(|_| bad())?;
         authorization.set_sensitive(true);
-        let token = Secret::new(text.as_bytes().to_vec());
+        let sent = Mutex::new(vec![Secret::new(text.as_bytes().to_vec())]);
         let slots = Semaphore::new(concurrency.max(1));
-        Ok(Self { http, endpoint, authorization, token, pace: Pace::default(), slots, patience })
+        Ok(Self { http, endpoint, authorization, sent, pace: Pace::default(), slots, patience })
     }
 
     /// Reads one result.
     pub(super) async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, Fault> {
         let call = call_name(&Method::GET, path);
         let (value, _) = self.read_enveloped(path).await?;
-        decode(&call, value)
+        self.decode(&call, value)
     }
 
     /// Reads every page of a list that is paged by `page` and `per_page`. Where the server says how many items there are,
@@ -126,7 +132,7 @@ impl Client {
             let query = [("page", page.to_string()), ("per_page", per_page.to_string())];
             let query: Vec<(&str, &str)> = query.iter().map(|(key, value)| (*key, value.as_str())).collect();
             let (value, info) = self.read_enveloped(&with_query(path, &query)).await?;
-            let found: Vec<T> = decode::<Option<Vec<T>>>(&call, value)?.unwrap_or_default();
+            let found: Vec<T> = self.decode::<Option<Vec<T>>>(&call, value)?.unwrap_or_default();
             let (count, before) = (found.len() as u64, items.len());
             items.extend(found.into_iter().filter(|item| known.insert(id(item).to_owned())));
             let stuck = items.len() == before;
@@ -164,7 +170,7 @@ impl Client {
         })
     }
 
-    /// Writes, once. `secrets` are the values that the body holds: they are taken out of whatever the server says.
+    /// Writes, once. `secrets` are the values that the body holds: what the server says is withheld where it repeats one.
     pub(super) async fn write<T: DeserializeOwned>(
         &self,
         method: Method,
@@ -173,6 +179,7 @@ impl Client {
         secrets: &[&Secret],
     ) -> Result<T, Fault> {
         let call = call_name(&method, path);
+        self.sent.lock().unwrap_or_else(PoisonError::into_inner).extend(secrets.iter().map(|&secret| secret.clone()));
         let mut waited = Duration::ZERO;
         let mut sent = 0;
         let mut fault = loop {
@@ -184,7 +191,7 @@ impl Client {
             sent += 1;
             let fault = match self.send(&call, request, ENVELOPE_LIMIT).await {
                 Ok(answer) => match self.opened(&call, &answer) {
-                    Ok((value, _)) => match decode(&call, value) {
+                    Ok((value, _)) => match self.decode(&call, value) {
                         Ok(result) => return Ok(result),
                         Err(mut fault) => {
                             // Something happened there, and we cannot tell what.
@@ -202,15 +209,13 @@ impl Client {
             }
         };
         fault.resent = sent > 1;
-        let mut hidden = secrets.to_vec();
-        hidden.push(&self.token);
-        Err(fault::redact(fault, &hidden))
+        Err(fault)
     }
 
     async fn read_enveloped(&self, path: &str) -> Result<(Value, Option<ResultInfo>), Fault> {
         let call = call_name(&Method::GET, path);
         let answer = self.read(path, ENVELOPE_LIMIT).await?;
-        self.opened(&call, &answer).map_err(|fault| fault::redact(fault, &[&self.token]))
+        self.opened(&call, &answer)
     }
 
     /// Reads, again where it may help: after a broken connection, a failed server, a refusal that says "later".
@@ -231,7 +236,7 @@ impl Client {
             }
             failures += 1;
             if !again || failures >= self.patience.attempts.max(1) {
-                return outcome.map_err(|fault| fault::redact(fault, &[&self.token]));
+                return outcome;
             }
             tokio::time::sleep(backoff(failures)).await;
         }
@@ -295,14 +300,35 @@ impl Client {
     /// The result that an answer holds.
     fn opened(&self, call: &str, answer: &Answer) -> Result<(Value, Option<ResultInfo>), Fault> {
         let Answer { status, headers, body } = answer;
-        let ray = headers.get("cf-ray").and_then(|v| v.to_str().ok()).map(fault::shown);
+        let ray = headers.get("cf-ray").and_then(|v| v.to_str().ok()).map(|ray| fault::shown(&self.fit(ray.to_owned())));
         let challenge = headers.get("cf-mitigated").is_some_and(|v| v == "challenge");
         let wait = (*status == 429).then(|| self.pace.delay(Instant::now()));
         match envelope::open(body) {
             Body::Success(value, info) if (200..300).contains(status) => Ok((value, info)),
-            Body::Errors(errors) => Err(fault::refused(call, *status, &errors, ray.as_deref(), wait)),
+            Body::Errors(mut errors) => {
+                for error in &mut errors {
+                    error.message = error.message.take().map(|message| self.fit(message));
+                }
+                Err(fault::refused(call, *status, &errors, ray.as_deref(), wait))
+            }
             Body::Success(..) | Body::Foreign => Err(fault::foreign(call, *status, ray.as_deref(), challenge, wait)),
         }
+    }
+
+    /// The result in its own form. The parser's error quotes what it does not like, as a server does.
+    fn decode<T: DeserializeOwned>(&self, call: &str, value: Value) -> Result<T, Fault> {
+        serde_json::from_value(value).map_err(|error| {
+            let message = format!("{call}: the answer is not of the documented form");
+            let error = ProviderError::new(message, Retry::Transient).source(self.fit(error.to_string()));
+            Fault { status: Some(200), ..Fault::own(error) }
+        })
+    }
+
+    /// What a server says, or that it is withheld: a server may quote the request that it refuses, in any form and cut
+    /// anywhere, and no replacement finds every way to write a value down.
+    fn fit(&self, said: String) -> String {
+        let sent = self.sent.lock().unwrap_or_else(PoisonError::into_inner);
+        if sent.iter().any(|secret| repeats(&said, secret)) { WITHHELD.to_owned() } else { said }
     }
 }
 
@@ -313,13 +339,6 @@ fn unexpected(call: &str, answer: &Answer) -> Fault {
 /// `GET /accounts/…/workers/scripts`, without the query.
 fn call_name(method: &Method, path: &str) -> String {
     format!("{method} {}", path.split('?').next().unwrap_or_default())
-}
-
-fn decode<T: DeserializeOwned>(call: &str, value: Value) -> Result<T, Fault> {
-    serde_json::from_value(value).map_err(|error| {
-        let message = format!("{call}: the answer is not of the documented form");
-        Fault { status: Some(200), ..Fault::own(ProviderError::new(message, Retry::Transient).source(error)) }
-    })
 }
 
 /// 0.1 s, doubled with each failure up to 5 s, and up to half as much again so that many daemons do not step together.

@@ -8,6 +8,7 @@
 use http::Method;
 use serde_json::{Value as Json, json};
 
+use crate::boundary;
 use crate::model::{Properties, Value};
 use crate::plan::{Action, Precondition};
 use crate::provider::{Order, Outcome, Receipt};
@@ -63,6 +64,7 @@ async fn create(provider: &CloudflareProvider, order: &Order) -> Outcome {
     let title = &order.change.claim;
     let path = provider.account.path(&["storage", "kv", "namespaces"]);
     let made = provider.client.write::<Namespace>(Method::POST, &path, Payload::Json(json!({ "title": title })), &[]).await;
+    boundary::reach("after_namespace");
     match made {
         Ok(made) if made.title == *title && Grammar::Id.check(&made.id).is_ok() => done(&made),
         // Made, but the answer does not say what: the list does.
@@ -96,7 +98,9 @@ async fn delete(provider: &CloudflareProvider, found: &Namespace) -> Outcome {
         return Outcome::Refused(error);
     }
     let path = provider.account.path(&["storage", "kv", "namespaces", &found.id]);
-    match provider.client.write::<Json>(Method::DELETE, &path, Payload::Empty, &[]).await {
+    let deleted = provider.client.write::<Json>(Method::DELETE, &path, Payload::Empty, &[]).await;
+    boundary::reach("after_namespace_delete");
+    match deleted {
         Ok(_) => Outcome::Done(Receipt::default()),
         Err(fault) if fault.is_missing() => Outcome::Done(Receipt::default()),
         Err(fault) => fault.outcome(),
@@ -114,7 +118,9 @@ async fn rename(provider: &CloudflareProvider, order: &Order, found: &Namespace)
         return Outcome::Refused(error);
     }
     let path = provider.account.path(&["storage", "kv", "namespaces", &found.id]);
-    match provider.client.write::<Json>(Method::PUT, &path, Payload::Json(json!({ "title": title })), &[]).await {
+    let renamed = provider.client.write::<Json>(Method::PUT, &path, Payload::Json(json!({ "title": title })), &[]).await;
+    boundary::reach("after_namespace");
+    match renamed {
         Ok(_) => done(&Namespace { id: found.id.clone(), title }),
         Err(fault) if fault.has(TITLE_TAKEN) => Outcome::Conflict(format!("another KV namespace is called `{title}`")),
         Err(fault) if fault.is_missing() => Outcome::Conflict(format!("KV namespace `{}` is gone", found.title)),

@@ -22,6 +22,7 @@ mod observe;
 mod pace;
 mod path;
 mod read;
+mod repeated;
 mod upload;
 mod wire;
 mod worker;

@@ -14,6 +14,7 @@ mod triggers;
 use http::Method;
 use serde_json::{Value as Json, json};
 
+use crate::boundary;
 use crate::model::{Marker, Properties, Secret};
 use crate::plan::{Action, Precondition};
 use crate::provider::{Order, Outcome, ProviderError, Receipt};
@@ -146,6 +147,7 @@ impl Work<'_> {
             let (payload, secrets) = upload.create(&[tag]).map_err(Outcome::Refused)?;
             let path = with_query(&self.path(&[]), &[("excludeScript", "true"), ("bindings_inherit", "strict")]);
             self.write(Method::PUT, &path, payload, &secrets).await?;
+            boundary::reach("after_worker");
             Expected::Operation
         };
         self.write_crons(resumed).await?;
@@ -200,6 +202,7 @@ impl Work<'_> {
                 Err(fault) if fault.certain && fault.status != Some(429) => {}
                 Err(fault) => return Err(self.failed(fault)),
             }
+            boundary::reach("after_route_delete");
         }
         let (client, account) = (&self.provider.client, &self.provider.account);
         let live = match active {
@@ -216,6 +219,7 @@ impl Work<'_> {
             let message = format!("a version of Worker `{}` was uploaded, but the answer does not say which", self.script);
             Outcome::Unknown(ProviderError::new(message, crate::model::Retry::Transient))
         })?;
+        boundary::reach("after_version");
         // An uploaded version that is not deployed does nothing, and is found again by its marker.
         self.deploy(id).await.map_err(|fault| self.failed(fault))?;
         Ok(id.to_owned())
@@ -231,7 +235,9 @@ impl Work<'_> {
             "annotations": notes,
         });
         let path = self.path(&["deployments"]);
-        self.try_write(Method::POST, &path, Payload::Json(body), &[]).await.map(|_| ())
+        self.try_write(Method::POST, &path, Payload::Json(body), &[]).await?;
+        boundary::reach("after_deployment");
+        Ok(())
     }
 
     /// A version that an earlier operation of this order uploaded, of the same desired properties.
@@ -281,6 +287,7 @@ impl Work<'_> {
         tags.push(mine);
         let path = self.path(&["script-settings"]);
         self.write(Method::PATCH, &path, Payload::Json(json!({ "tags": tags })), &[]).await?;
+        boundary::reach("after_tags");
         Ok(())
     }
 
@@ -295,7 +302,9 @@ impl Work<'_> {
             return outcome;
         }
         let path = self.path(&[]);
-        match self.try_write(Method::DELETE, &path, Payload::Empty, &[]).await {
+        let deleted = self.try_write(Method::DELETE, &path, Payload::Empty, &[]).await;
+        boundary::reach("after_worker_delete");
+        match deleted {
             Ok(_) => Outcome::Done(Receipt::default()),
             Err(fault) if fault.is_missing() => Outcome::Done(Receipt::default()),
             Err(fault) => self.failed(fault),

@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use http::Method;
 use serde_json::{Value as Json, json};
 
+use crate::boundary;
 use crate::model::{Properties, Value};
 use crate::provider::Outcome;
 
@@ -38,6 +39,7 @@ impl Work<'_> {
         let body = Json::Array(crons.into_iter().map(|cron| json!({ "cron": cron })).collect());
         let path = self.path(&["schedules"]);
         self.write(Method::PUT, &path, Payload::Json(body), &[]).await?;
+        boundary::reach("after_crons");
         Ok(())
     }
 
@@ -55,6 +57,7 @@ impl Work<'_> {
         }
         let path = self.path(&["subdomain"]);
         self.write(Method::POST, &path, Payload::Json(body), &[]).await?;
+        boundary::reach("after_subdomain");
         Ok(())
     }
 
@@ -92,11 +95,13 @@ impl Work<'_> {
                 Err(fault) if fault.status == Some(404) => {}
                 Err(fault) => return Err(self.failed(fault)),
             }
+            boundary::reach("after_route_delete");
         }
         for (zone, pattern) in changes.add {
             let body = json!({ "pattern": pattern, "script": self.script });
             let path = path(&["zones", &zone, "workers", "routes"]);
             self.write(Method::POST, &path, Payload::Json(body), &[]).await?;
+            boundary::reach("after_route");
         }
         Ok(())
     }

@@ -1,0 +1,135 @@
+//! What there is to be reconciled: the newest revision, and the environments that it defines.
+
+use std::collections::BTreeSet;
+
+use chrono::Utc;
+
+use crate::definition;
+use crate::model::{EnvironmentId, Revision};
+use crate::reconcile::{Context, with_network, with_source};
+use crate::record::{Condition, ConditionReason, EnvironmentRecord, SourceRecord};
+
+/// What a fetch found.
+#[derive(Debug, Clone)]
+pub struct Fetch {
+    /// The newest revision that may be applied, if there is any.
+    pub head: Option<Revision>,
+    /// What is wrong with the source; then `head` is what was accepted before.
+    pub fault: Option<String>,
+}
+
+/// Fetches, and records how it went.
+pub async fn fetch(context: &Context) -> Fetch {
+    let fetched = with_network(context, |source| match source.fetch() {
+        Ok(fetched) => Fetch { head: Some(fetched.revision), fault: None },
+        Err(error) => {
+            let hint = error.hint().map(|hint| format!(" ({hint})")).unwrap_or_default();
+            let fault = format!("{}{hint}", crate::provider::chain(&error));
+            Fetch { head: source.head().ok().flatten(), fault: Some(fault) }
+        }
+    })
+    .await;
+    record(context, &fetched);
+    fetched
+}
+
+fn record(context: &Context, fetched: &Fetch) {
+    let Fetch { head, fault } = fetched;
+    let before = context.store.source().ok().flatten();
+    let since = before.as_ref().filter(|b| b.fault.is_some()).and_then(|b| b.fault_since);
+    match (fault, before.as_ref().and_then(|b| b.fault.as_ref())) {
+        (Some(fault), None) => {
+            tracing::warn!(fault, "The repository cannot be followed; the environments are held at what runs.");
+        }
+        (None, Some(_)) => tracing::info!("The repository can be followed again."),
+        _ => {}
+    }
+    let record = SourceRecord {
+        remote: context.settings.remote.clone().unwrap_or_default(),
+        // What was accepted once is not forgotten with the repository: a new one must descend from it.
+        head: head.clone().or_else(|| before.as_ref().and_then(|b| b.head.clone())),
+        at: Utc::now(),
+        fault_since: fault.as_ref().map(|_| since.unwrap_or_else(Utc::now)),
+        fault: fault.clone(),
+    };
+    let settled = before.as_ref().is_some_and(|b| b.head == record.head && b.fault == record.fault);
+    if !settled && let Err(error) = context.store.put_source(&record) {
+        tracing::error!(error = %crate::provider::chain(&error), "The state of the repository cannot be recorded.");
+    }
+}
+
+/// The environments that `revision` defines, and those that only the store knows and that still own something.
+///
+/// # Errors
+/// A message, where the tree cannot be read.
+pub async fn environments(context: &Context, revision: &Revision) -> Result<BTreeSet<EnvironmentId>, String> {
+    let commit = revision.commit.clone();
+    let defined = with_source(&context.source, move |source| -> Result<Vec<EnvironmentId>, String> {
+        let tree = source.tree(&commit).map_err(|error| crate::provider::chain(&error))?;
+        let (environments, faults) = definition::environments(&tree).map_err(|error| crate::provider::chain(&error))?;
+        for fault in faults {
+            tracing::warn!(path = fault.path, "{}", fault.message);
+        }
+        Ok(environments)
+    })
+    .await?;
+    let mut environments: BTreeSet<EnvironmentId> = defined.into_iter().collect();
+    for record in context.store.environments().map_err(|error| crate::provider::chain(&error))? {
+        if environments.contains(&record.environment) {
+            continue;
+        }
+        // What cannot be read may own something.
+        if context.store.inventory(&record.environment).is_ok_and(|inventory| inventory.is_empty()) {
+            settle_former(context, record);
+        } else {
+            environments.insert(record.environment);
+        }
+    }
+    Ok(environments)
+}
+
+/// An environment that is no longer defined and owns nothing has come to its end, whatever was wrong with it.
+fn settle_former(context: &Context, record: EnvironmentRecord) {
+    if matches!(record.condition, Condition::Ready { .. }) {
+        return;
+    }
+    let message = "it is no longer defined, and owns nothing".to_owned();
+    let record = record.conclude(Condition::Ready { reason: ConditionReason::Applied, message }, Utc::now());
+    if let Err(error) = context.store.put_environment(&record) {
+        tracing::error!(error = %crate::provider::chain(&error), "The environment's record cannot be written.");
+    }
+}
+
+/// What a look found.
+#[derive(Debug)]
+pub(super) struct Looked {
+    /// The newest revision that may be applied, and its environments.
+    pub(super) found: Option<(Revision, BTreeSet<EnvironmentId>)>,
+    /// What is wrong with the source.
+    pub(super) fault: Option<String>,
+}
+
+/// Fetches, and says what there is.
+pub(super) async fn look(context: &Context) -> Looked {
+    let fetched = fetch(context).await;
+    found(context, fetched).await
+}
+
+/// What was accepted last; no network.
+pub(super) async fn look_at_known(context: &Context) -> Looked {
+    let head = with_source(&context.source, |source| source.head().ok().flatten()).await;
+    found(context, Fetch { head, fault: None }).await
+}
+
+async fn found(context: &Context, fetched: Fetch) -> Looked {
+    let Fetch { head, fault } = fetched;
+    let Some(head) = head else { return Looked { found: None, fault } };
+    match environments(context, &head).await {
+        Ok(environments) => Looked { found: Some((head, environments)), fault },
+        Err(unreadable) => {
+            let fault = Some(format!("the commit {head} cannot be read: {unreadable}"));
+            record(context, &Fetch { head: Some(head), fault: fault.clone() });
+            Looked { found: None, fault }
+        }
+    }
+}
