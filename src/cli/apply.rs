@@ -22,12 +22,12 @@ pub(super) async fn apply(global: &Global, verb: &Apply) -> Result<u8, Failure> 
     };
     let fetch = daemon::fetch(&context).await;
     if let Some(fault) = fetch.fault {
-        return Err(Failure::new(format!("nothing is applied: {fault}")));
+        return Err(Failure::new(format!("nothing is applied: {}", fault.message)).hint(fault.hint));
     }
     let head = fetch.head.ok_or_else(|| Failure::new("the repository has no revision"))?;
     let environments = daemon::environments(&context, &head).await.map_err(Failure::new)?;
     if let Some(unknown) = verb.environments.iter().find(|id| !environments.contains(id)) {
-        return Err(Failure::new(format!("{head} does not define the environment {unknown}")));
+        return Err(workspace::undefined(&head, unknown, &environments));
     }
     for environment in environments.iter().filter(|id| verb.environments.is_empty() || verb.environments.contains(id)) {
         Box::pin(reconcile(&context, environment, &head, true)).await;

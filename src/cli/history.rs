@@ -6,7 +6,7 @@ use serde_json::json;
 
 use super::arguments::{Global, History, Output};
 use super::output::{Failure, show, show_json};
-use super::{OK, workspace};
+use super::{OK, status, workspace};
 use crate::model::EnvironmentId;
 use crate::plan;
 use crate::record::Generation;
@@ -19,7 +19,7 @@ pub(super) fn history(global: &Global, verb: &History) -> Result<u8, Failure> {
     let store = workspace::reader(&settings)?;
     let known: Vec<EnvironmentId> = store.environments().map_err(failure)?.into_iter().map(|r| r.environment).collect();
     if let Some(unknown) = verb.environments.iter().find(|id| !known.contains(id)) {
-        return Err(Failure::new(format!("the environment {unknown} was never looked at")));
+        return Err(status::never_seen(unknown, &known));
     }
     let wanted = if verb.environments.is_empty() { &known } else { &verb.environments };
     if let Some(number) = verb.generation {

@@ -17,7 +17,7 @@ use crate::model::{EnvironmentId, Revision, Tree};
 use crate::plan::{RenderOptions, render_text, to_json};
 use crate::policy::RunKind;
 use crate::provider::cloudflare;
-use crate::reconcile::{Context, Look, judge, load_rules, prepare};
+use crate::reconcile::{Context, Look, held_by_quarantine, judge, load_rules, prepare, undefined};
 use crate::record::EnvironmentRecord;
 use crate::secrets::Identities;
 use crate::settings::Settings;
@@ -30,16 +30,32 @@ pub(super) async fn plan(global: &Global, verb: &Plan) -> Result<u8, Failure> {
         Some(folder) => from_folder(&settings, folder, verb, global)?,
         None => from_remote(&settings, verb, global)?,
     };
-    let mut status = OK;
+    let mut status = if verb.environments.is_empty() { note_undefined(&context, &revision, &resolutions)? } else { OK };
     let mut documents = Vec::new();
     for (environment, resolution) in resolutions {
-        let Some(bundle) = resolution.bundle else { continue };
+        let Some(bundle) = resolution.bundle else {
+            // Its faults have been shown; the other environments go on.
+            status = ERROR;
+            documents.push(no_plan(&environment, "the definitions have faults"));
+            continue;
+        };
         let record = context.store.environment(&environment).map_err(|error| workspace::store_failure(&error))?;
         let record = record.unwrap_or_else(|| EnvironmentRecord::new(environment.clone(), Utc::now()));
         let prepared = Box::pin(prepare(&context, &record, bundle, &revision, Look::Deep)).await;
-        let prepared = prepared.map_err(|stop| Failure::new(format!("{environment}: {}", stop.condition.message())))?;
+        let prepared = match prepared {
+            Ok(prepared) => prepared,
+            Err(stop) => {
+                note(&format!("{environment}: there is no plan: {}", stop.condition.message()));
+                status = ERROR;
+                documents.push(no_plan(&environment, stop.condition.message()));
+                continue;
+            }
+        };
         let rules = load_rules(&context).map_err(Failure::new)?;
-        let judged = judge(&context, &record, &prepared, &revision, rules, RunKind::Apply, Utc::now()).await;
+        let judged = match held_by_quarantine(&context, &prepared) {
+            Ok(()) => judge(&context, &record, &prepared, &revision, rules, RunKind::Apply, Utc::now()).await,
+            Err(held) => Err(held),
+        };
         let (refused, warnings) = match judged {
             Ok((_, warnings)) => (None, warnings),
             Err(stop) if prepared.plan.is_empty() => (None, vec![stop.condition.message().to_owned()]),
@@ -70,6 +86,25 @@ pub(super) async fn plan(global: &Global, verb: &Plan) -> Result<u8, Failure> {
     }
     if verb.output == Output::Json {
         show_json(&json!({ "version": 1, "revision": revision_name(&revision), "plans": documents }))?;
+    }
+    Ok(status)
+}
+
+/// What stands in the document for an environment that has no plan now.
+fn no_plan(environment: &EnvironmentId, reason: &str) -> serde_json::Value {
+    json!({ "environment": environment, "plan": null, "refused": reason, "warnings": [] })
+}
+
+/// Says which environments own something and are not defined any more: there is no plan for them, and no delete.
+fn note_undefined(context: &Context, revision: &Revision, found: &[(EnvironmentId, Resolution)]) -> Result<u8, Failure> {
+    let mut status = OK;
+    for record in context.store.environments().map_err(|error| workspace::store_failure(&error))? {
+        let id = &record.environment;
+        let owns = !context.store.inventory(id).map_err(|error| workspace::store_failure(&error))?.is_empty();
+        if owns && !found.iter().any(|(defined, _)| defined == id) {
+            note(&undefined(id, &revision.to_string()));
+            status = ERROR;
+        }
     }
     Ok(status)
 }
@@ -126,7 +161,7 @@ fn at_head(source: &Source, verb: &Plan, global: &Global) -> Result<(Revision, V
     let tree = source.tree(&revision.commit).map_err(|error| Failure::of(&error))?;
     let (found, _) = definition::environments(&tree).map_err(|error| Failure::of(&error))?;
     if let Some(unknown) = verb.environments.iter().find(|id| !found.contains(id)) {
-        return Err(Failure::new(format!("{revision} does not define the environment {unknown}")));
+        return Err(workspace::undefined(&revision, unknown, &found));
     }
     let mut cache = Cache::default();
     let mut resolutions = Vec::new();
@@ -135,7 +170,7 @@ fn at_head(source: &Source, verb: &Plan, global: &Global) -> Result<(Revision, V
         if resolution.bundle.is_none() {
             let read = |path: &str| tree.read(path, 1 << 20).ok().flatten();
             note(&document::render(&resolution.diagnostics, &read, global.colour()));
-            return Err(Failure::new(format!("the definitions of {environment} have faults; there is no plan")));
+            note(&format!("{environment}: there is no plan: the definitions have faults"));
         }
         resolutions.push((environment, resolution));
     }

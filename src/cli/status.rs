@@ -29,7 +29,7 @@ pub(super) fn collect(store: &Store, only: &[EnvironmentId]) -> Result<Vec<Envir
     let failure = |error: crate::store::StoreError| workspace::store_failure(&error);
     let records = store.environments().map_err(failure)?;
     if let Some(unknown) = only.iter().find(|id| !records.iter().any(|r| r.environment == **id)) {
-        return Err(Failure::new(format!("the environment {unknown} was never looked at")));
+        return Err(never_seen(unknown, records.iter().map(|r| &r.environment)));
     }
     let source = store.source().map_err(failure)?;
     let mut statuses = Vec::new();
@@ -45,6 +45,13 @@ pub(super) fn collect(store: &Store, only: &[EnvironmentId]) -> Result<Vec<Envir
         }));
     }
     Ok(statuses)
+}
+
+/// An environment that is asked for and not in the store, with those that are.
+pub(super) fn never_seen<'a>(unknown: &EnvironmentId, known: impl IntoIterator<Item = &'a EnvironmentId>) -> Failure {
+    let names: Vec<String> = known.into_iter().map(ToString::to_string).collect();
+    let hint = if names.is_empty() { "none was looked at yet".to_owned() } else { format!("known are {}", names.join(", ")) };
+    Failure::new(format!("the environment {unknown} was never looked at")).hint(Some(hint))
 }
 
 fn render(source: Option<&SourceRecord>, statuses: &[EnvironmentStatus]) -> String {

@@ -61,6 +61,17 @@ impl Workspace {
     }
 }
 
+/// An environment that is asked for and not defined, with those that are.
+pub(super) fn undefined<'a>(
+    place: &dyn std::fmt::Display,
+    missing: &EnvironmentId,
+    found: impl IntoIterator<Item = &'a EnvironmentId>,
+) -> Failure {
+    let names: Vec<String> = found.into_iter().map(ToString::to_string).collect();
+    let hint = if names.is_empty() { "it defines none".to_owned() } else { format!("it defines {}", names.join(", ")) };
+    Failure::new(format!("{place} does not define the environment {missing}")).hint(Some(hint))
+}
+
 /// Resolves every environment of `folder`, or only those of `only`.
 pub(super) fn resolve(folder: &Path, only: &[EnvironmentId]) -> Result<Workspace, Failure> {
     let tree = Folder::open(folder, Limits::default()).map_err(|error| Failure::of(&error))?;
@@ -71,9 +82,7 @@ pub(super) fn resolve(folder: &Path, only: &[EnvironmentId]) -> Result<Workspace
         )));
     }
     if let Some(missing) = only.iter().find(|id| !found.contains(id)) {
-        let names: Vec<String> = found.iter().map(ToString::to_string).collect();
-        return Err(Failure::new(format!("{} does not define the environment {missing}", folder.display()))
-            .hint(Some(format!("it defines {}", names.join(", ")))));
+        return Err(undefined(&folder.display(), missing, &found));
     }
     let wanted: BTreeSet<&EnvironmentId> = if only.is_empty() { found.iter().collect() } else { only.iter().collect() };
     let mut cache = Cache::default();
@@ -83,6 +92,8 @@ pub(super) fn resolve(folder: &Path, only: &[EnvironmentId]) -> Result<Workspace
         diagnostics.extend(resolution.diagnostics.iter().cloned());
         environments.push((environment.clone(), resolution));
     }
+    let states: Vec<_> = environments.iter().filter_map(|(_, r)| r.bundle.as_ref()).map(|bundle| &bundle.desired).collect();
+    diagnostics.extend(definition::contested(&states, &|path| tree.read(path, 1 << 20).ok().flatten()));
     // A fault of a shared file is found once for each environment that reads it.
     diagnostics.sort();
     diagnostics.dedup();

@@ -15,46 +15,72 @@ pub struct Fetch {
     /// The newest revision that may be applied, if there is any.
     pub head: Option<Revision>,
     /// What is wrong with the source; then `head` is what was accepted before.
-    pub fault: Option<String>,
+    pub fault: Option<SourceFault>,
+}
+
+/// What is wrong with the source.
+#[derive(Debug, Clone)]
+pub struct SourceFault {
+    /// For people, the causes included.
+    pub message: String,
+    /// What the reader can do now.
+    pub hint: Option<String>,
+}
+
+impl std::fmt::Display for SourceFault {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.message)?;
+        self.hint.iter().try_for_each(|hint| write!(f, " ({hint})"))
+    }
 }
 
 /// Fetches, and records how it went.
 pub async fn fetch(context: &Context) -> Fetch {
-    let fetched = with_network(context, |source| match source.fetch() {
-        Ok(fetched) => Fetch { head: Some(fetched.revision), fault: None },
-        Err(error) => {
-            let hint = error.hint().map(|hint| format!(" ({hint})")).unwrap_or_default();
-            let fault = format!("{}{hint}", crate::provider::chain(&error));
-            Fetch { head: source.head().ok().flatten(), fault: Some(fault) }
-        }
-    })
-    .await;
+    let fetched = ask(context).await;
     record(context, &fetched);
     fetched
 }
 
-fn record(context: &Context, fetched: &Fetch) {
+async fn ask(context: &Context) -> Fetch {
+    with_network(context, |source| match source.fetch() {
+        Ok(fetched) => Fetch { head: Some(fetched.revision), fault: None },
+        Err(error) => {
+            let fault = SourceFault { message: crate::provider::chain(&error), hint: error.hint() };
+            Fetch { head: source.head().ok().flatten(), fault: Some(fault) }
+        }
+    })
+    .await
+}
+
+/// Writes down how a fetch went; what was wrong before it.
+fn record(context: &Context, fetched: &Fetch) -> Option<String> {
     let Fetch { head, fault } = fetched;
+    let fault = fault.as_ref().map(ToString::to_string);
     let before = context.store.source().ok().flatten();
     let since = before.as_ref().filter(|b| b.fault.is_some()).and_then(|b| b.fault_since);
-    match (fault, before.as_ref().and_then(|b| b.fault.as_ref())) {
-        (Some(fault), None) => {
-            tracing::warn!(fault, "The repository cannot be followed; the environments are held at what runs.");
-        }
-        (None, Some(_)) => tracing::info!("The repository can be followed again."),
-        _ => {}
-    }
     let record = SourceRecord {
         remote: context.settings.remote.clone().unwrap_or_default(),
         // What was accepted once is not forgotten with the repository: a new one must descend from it.
         head: head.clone().or_else(|| before.as_ref().and_then(|b| b.head.clone())),
         at: Utc::now(),
         fault_since: fault.as_ref().map(|_| since.unwrap_or_else(Utc::now)),
-        fault: fault.clone(),
+        fault,
     };
     let settled = before.as_ref().is_some_and(|b| b.head == record.head && b.fault == record.fault);
     if !settled && let Err(error) = context.store.put_source(&record) {
         tracing::error!(error = %crate::provider::chain(&error), "The state of the repository cannot be recorded.");
+    }
+    before.and_then(|before| before.fault)
+}
+
+/// The same for the daemon, which tells of a fault once, and of its end.
+fn record_and_tell(context: &Context, fetched: &Fetch) {
+    match (&fetched.fault, record(context, fetched)) {
+        (Some(fault), None) => {
+            tracing::warn!(%fault, "The repository cannot be followed; the environments are held at what runs.");
+        }
+        (None, Some(_)) => tracing::info!("The repository can be followed again."),
+        _ => {}
     }
 }
 
@@ -106,12 +132,13 @@ pub(super) struct Looked {
     /// The newest revision that may be applied, and its environments.
     pub(super) found: Option<(Revision, BTreeSet<EnvironmentId>)>,
     /// What is wrong with the source.
-    pub(super) fault: Option<String>,
+    pub(super) fault: Option<SourceFault>,
 }
 
 /// Fetches, and says what there is.
 pub(super) async fn look(context: &Context) -> Looked {
-    let fetched = fetch(context).await;
+    let fetched = ask(context).await;
+    record_and_tell(context, &fetched);
     found(context, fetched).await
 }
 
@@ -127,8 +154,8 @@ async fn found(context: &Context, fetched: Fetch) -> Looked {
     match environments(context, &head).await {
         Ok(environments) => Looked { found: Some((head, environments)), fault },
         Err(unreadable) => {
-            let fault = Some(format!("the commit {head} cannot be read: {unreadable}"));
-            record(context, &Fetch { head: Some(head), fault: fault.clone() });
+            let fault = Some(SourceFault { message: format!("the commit {head} cannot be read: {unreadable}"), hint: None });
+            record_and_tell(context, &Fetch { head: Some(head), fault: fault.clone() });
             Looked { found: None, fault }
         }
     }

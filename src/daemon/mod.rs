@@ -31,8 +31,14 @@ pub enum DaemonError {
     #[error(transparent)]
     Trigger(#[from] trigger::TriggerError),
     /// A schedule of the settings is no cron expression.
-    #[error("a schedule of the settings cannot be read")]
-    Schedule(#[from] trigger::ScheduleError),
+    #[error("the schedule `{text}` under [repository] in the settings cannot be read")]
+    Schedule {
+        /// What stands there, escaped.
+        text: String,
+        /// What is wrong with it.
+        #[source]
+        source: trigger::ScheduleError,
+    },
     /// The control socket cannot be made.
     #[error("the control socket cannot be made")]
     Control(#[source] std::io::Error),
@@ -62,7 +68,11 @@ pub async fn run(context: Context) -> Result<(), DaemonError> {
 
 fn triggers(context: &Context) -> Result<Triggers, DaemonError> {
     let Settings { poll, watch, schedules, remote, .. } = &context.settings;
-    let schedules = schedules.iter().map(|text| text.parse::<Schedule>()).collect::<Result<_, _>>()?;
+    let parse = |text: &String| {
+        let named = |source| DaemonError::Schedule { text: text.escape_debug().to_string(), source };
+        text.parse::<Schedule>().map_err(named)
+    };
+    let schedules = schedules.iter().map(parse).collect::<Result<_, _>>()?;
     let local = remote.as_ref().map(std::path::PathBuf::from).filter(|path| *watch && path.is_dir());
     let options = trigger::Options { poll: Some(*poll), watch: local, schedules, quiet: QUIET };
     match trigger::start(options.clone(), context.stop.clone()) {

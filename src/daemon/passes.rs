@@ -29,7 +29,7 @@ const LAST_PUSH: Duration = Duration::from_secs(5);
 const AFTER_PANIC: Duration = Duration::from_secs(60);
 
 enum Ended {
-    /// A pass, with the time until the next, and whether anything was applied.
+    /// A pass, with the time until the next, and whether Git lacks a record of it.
     Pass(EnvironmentId, Duration, bool),
     Rollback(EnvironmentId),
     /// A look at the remote.
@@ -147,7 +147,7 @@ impl Loop<'_> {
         let environments = self.begin_all(looked.found, !calls.is_empty());
         for call in calls {
             match &looked.fault {
-                Some(fault) => call.answer(Answer::failed(format!("nothing is applied: {fault}"), None)),
+                Some(fault) => call.answer(Answer::failed(format!("nothing is applied: {}", fault.message), fault.hint.clone())),
                 None => self.syncing.push((call, environments.clone())),
             }
         }
@@ -192,10 +192,14 @@ impl Loop<'_> {
         let (context, environment) = (self.context.clone(), environment.clone());
         self.tasks.spawn(async move {
             // A task of its own: a pass that panics ends like any other, and takes nothing with it.
-            let id = environment.clone();
-            let pass = tokio::spawn(async move { Box::pin(reconcile(&context, &id, &head, force)).await });
+            let (id, shared) = (environment.clone(), context.clone());
+            let pass = tokio::spawn(async move { Box::pin(reconcile(&shared, &id, &head, force)).await });
             match pass.await {
-                Ok(outcome) => Ended::Pass(environment, outcome.requeue, outcome.report.is_some()),
+                Ok(outcome) => {
+                    let record = context.store.environment(&environment);
+                    let unpublished = record.is_ok_and(|record| record.is_some_and(|record| record.unpublished));
+                    Ended::Pass(environment, outcome.requeue, unpublished)
+                }
                 Err(error) => {
                     tracing::error!(%environment, %error, "A pass ended by a panic.");
                     Ended::Pass(environment, AFTER_PANIC, false)
@@ -206,9 +210,9 @@ impl Loop<'_> {
 
     fn ended(&mut self, ended: Result<Ended, tokio::task::JoinError>) {
         match ended {
-            Ok(Ended::Pass(environment, requeue, applied)) => {
+            Ok(Ended::Pass(environment, requeue, unpublished)) => {
                 self.due.insert(environment.clone(), Instant::now() + requeue);
-                if applied {
+                if unpublished {
                     self.push();
                 }
                 self.idle(&environment);

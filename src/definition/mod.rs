@@ -10,6 +10,7 @@
 //! input makes it panic, and no input makes it read or keep more than the bounds of [`limit`].
 
 mod cache;
+mod contested;
 mod cron;
 mod file;
 mod layer;
@@ -27,6 +28,7 @@ mod worker;
 mod written;
 
 pub use cache::Cache;
+pub use contested::contested;
 pub use repository::environments;
 pub use resolve::{Resolution, resolve};
 pub use schema::json_schema;

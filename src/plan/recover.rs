@@ -80,7 +80,8 @@ fn resolution(attempt: &Attempt, observed: &ObservedState, inventory: &Inventory
         claim: attempt.claim.clone(),
         properties,
         attributes: present.attributes.clone(),
-        fingerprint: present.fingerprint.clone(),
+        // Done in part: what the target shows now must not stand for `properties`, so that it is read in full.
+        fingerprint: if complete { present.fingerprint.clone() } else { String::new() },
         desired: attempt.desired,
         revision: attempt.revision.clone(),
         operation: attempt.operation.clone(),

@@ -12,7 +12,7 @@ use super::change::BlockReason;
 use super::claims::{moves, renames_in_place};
 use super::inventory::{Inventory, Owned};
 use super::planner::Input;
-use crate::model::{Address, Desired, InstanceKey, Kind, Observed, ObservedState, Present, TargetName};
+use crate::model::{Address, Desired, InstanceKey, Kind, Observed, ObservedState, Present, Properties, TargetName};
 
 /// A defined instance that can be planned for.
 pub(super) struct Wanted<'a> {
@@ -222,7 +222,27 @@ fn stand<'a>(survey: &mut Survey<'a>, input: &Input<'a>, names: &Names<'_>, key:
             return;
         }
     };
+    if let (Standing::Replaced(present), Some(owned)) = (standing, owned)
+        && let Some(reason) = not_as_left(former, owned, present)
+    {
+        survey.blocked.insert(key.clone(), BlockReason::NotOurs(format!("it leaves `{}`: {reason}", owned.claim)));
+        return;
+    }
     survey.wanted.insert(key.clone(), Wanted { desired, standing, owned, from, takes_from });
+}
+
+/// Why the file `present` is not deleted although we own it: Git cannot give back what a person wrote into it, and the
+/// executor refuses to.
+fn not_as_left(key: &InstanceKey, owned: &Owned, present: &Present) -> Option<String> {
+    let content = |properties: &Properties| properties.get("content").cloned();
+    match key.address.kind {
+        Kind::Worker | Kind::Kv => None,
+        Kind::File if present.owner.as_ref() != Some(&key.address) => {
+            Some("the host has no record that it is ours; delete it by hand if it is not needed".to_owned())
+        }
+        Kind::File => (content(&present.properties) != content(&owned.properties))
+            .then(|| "it was edited since it was applied; delete it by hand if it is not needed".to_owned()),
+    }
 }
 
 fn placed<'a>(present: &'a Present, owned: Option<&Owned>, kind: Kind, claim: &str) -> Standing<'a> {
@@ -259,7 +279,7 @@ fn leave<'a>(survey: &mut Survey<'a>, input: &Input<'a>, key: &InstanceKey, owne
         _ if !input.desired.sync.prune && !input.desired.retire => {
             Some("`prune` is false in `environment.sync`; delete it by hand, or set it to true".to_owned())
         }
-        _ => None,
+        _ => not_as_left(key, owned, present),
     };
     match reason {
         Some(reason) => survey.kept.insert(key.clone(), reason).map(|_| ()),

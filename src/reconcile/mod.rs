@@ -34,9 +34,9 @@ use crate::store::Begin;
 pub use context::{Context, Event, with_network, with_source};
 pub use observe::Look;
 pub use publish::{publish, push};
-pub use resolve::{Resolved, load_rules};
+pub use resolve::{Resolved, load_rules, undefined};
 pub use rollback::{RollbackError, RolledBack, rollback};
-pub use verdict::judge;
+pub use verdict::{held_by_quarantine, judge};
 
 /// What a pass concluded, and when to look again.
 #[derive(Debug, Clone)]
@@ -120,15 +120,17 @@ pub async fn reconcile(context: &Context, environment: &EnvironmentId, revision:
 }
 
 fn outcome(record: &EnvironmentRecord, stop: Stop) -> Outcome {
-    let requeue = stop.requeue.unwrap_or_else(|| backoff(record.failures, record.interval_seconds));
+    let requeue = stop.requeue.unwrap_or_else(|| backoff(record));
     Outcome { condition: stop.condition, plan: None, report: None, requeue }
 }
 
 /// The delay before the next look at an environment that is not ready: 2 s, doubled with each failure in a row, at most
-/// its interval or five minutes, whichever is longer.
-fn backoff(failures: u32, interval_seconds: u64) -> Duration {
-    let grown = 2_u64.saturating_pow(failures.clamp(1, 20));
-    Duration::from_secs(grown.min(interval_seconds.max(300)))
+/// its interval or five minutes, whichever is longer. What waits for a person or a commit begins at 32 s: a commit wakes
+/// it anyway.
+fn backoff(record: &EnvironmentRecord) -> Duration {
+    let stalled = matches!(record.condition, Condition::Stalled { .. });
+    let grown = 2_u64.saturating_pow(record.failures.clamp(if stalled { 5 } else { 1 }, 20));
+    Duration::from_secs(grown.min(record.interval_seconds.max(300)))
 }
 
 /// A pass, and where it goes no further since a rollback says so: that rollback first, if it never came to its end.
@@ -250,7 +252,7 @@ fn unchanged(context: &Context, record: &EnvironmentRecord, revision: &Revision,
 
 /// How long until the next pass, although nothing wakes us.
 fn next_look(record: &EnvironmentRecord, now: DateTime<Utc>) -> Duration {
-    if record.condition.is_settled() { until_due(record, now) } else { backoff(record.failures, record.interval_seconds) }
+    if record.condition.is_settled() { until_due(record, now) } else { backoff(record) }
 }
 
 /// How long until the live world is to be looked at again.
@@ -283,6 +285,7 @@ impl Step<'_> {
             let digest = self.context.store.put_bundle(&prepared.bundle).map_err(store)?;
             self.rules_are_sound(&prepared, digest)?;
             self.complete(digest);
+            self.end_quarantine()?;
             if let Some(generation) = interrupted::completed(&self, &prepared.plan, digest).map_err(store)? {
                 self.record.unpublished = true;
                 let record = self.record.clone().conclude(condition.clone(), self.now);
@@ -342,11 +345,12 @@ impl Step<'_> {
             let condition = self.stands(&plan, &message);
             if condition.is_settled() {
                 self.complete(digest);
+                self.end_quarantine()?;
             }
             condition
         } else {
             generation.state = GenerationState::Failed;
-            let message = apply::failures(&report).join("; ");
+            let message = apply::failures(&report).join("\n");
             generation.message = Some(message.clone());
             self.record.inputs = None;
             self.record.failures = self.record.failures.saturating_add(1);
@@ -380,6 +384,15 @@ impl Step<'_> {
         self.record.inputs = self.inputs.clone();
         self.record.observed_at = Some(Utc::now());
         self.record.failures = 0;
+    }
+
+    /// A revision without what was taken back runs: the quarantine has done its work. Not before: one that is denied would
+    /// let the fault back in with the commit after it.
+    fn end_quarantine(&self) -> Result<(), Stop> {
+        if self.kind == RunKind::Rollback {
+            return Ok(());
+        }
+        self.context.store.put_quarantine(&self.record.environment, None).map_err(|error| Stop::internal(&error))
     }
 
     fn stands(&self, plan: &Plan, message: &str) -> Condition {

@@ -8,7 +8,7 @@ use futures_util::future::join_all;
 
 use super::{Context, Stop};
 use crate::apply::Providers;
-use crate::model::{DesiredState, InstanceKey, Observed, ObservedState, SecretResolver, TargetName};
+use crate::model::{DesiredState, InstanceKey, Observed, ObservedState, SecretError, SecretResolver, TargetName};
 use crate::plan::{self, Attempt, Inventory};
 use crate::provider::{self, Lookup, Query};
 use crate::record::{ConditionReason, EnvironmentRecord};
@@ -21,8 +21,25 @@ pub(super) fn open_secrets(context: &Context, desired: &DesiredState) -> Result<
     if faults.is_empty() {
         return Ok(opener);
     }
+    Err(Stop::stalled(ConditionReason::Secret, format!("nothing is applied: {}", explain(&faults))))
+}
+
+/// The faults, and what to do: without an identity it is the same for every secret.
+fn explain(faults: &[SecretError]) -> String {
+    let names = faults.iter().filter_map(|fault| match fault {
+        SecretError::NoIdentity(name) => Some(format!("`secret.{name}`")),
+        _ => None,
+    });
+    let names: Vec<String> = names.collect();
+    if names.len() == faults.len() {
+        return format!(
+            "no identity is configured to decrypt {} (name the file with `--identity`, or as `identity` under [secrets] in the daemon's settings)",
+            names.join(", ")
+        );
+    }
+    let hint = "`trunkline secrets list` shows which open; write one anew with `trunkline secrets set`";
     let faults: Vec<String> = faults.iter().map(ToString::to_string).collect();
-    Err(Stop::stalled(ConditionReason::Secret, format!("nothing is applied: {}", faults.join("; "))))
+    format!("{} ({hint})", faults.join("; "))
 }
 
 /// A provider for each target.
@@ -37,9 +54,8 @@ pub(super) fn connect(context: &Context, desired: &DesiredState, secrets: &Arc<O
             client: context.client.clone(),
             data: context.settings.data.clone(),
         };
-        let provider = provider::connect(target, options).map_err(|error| {
-            Stop::stalled(ConditionReason::Unreachable, format!("target `{name}`: {}", provider::chain(&error)))
-        })?;
+        let provider = provider::connect(target, options)
+            .map_err(|error| Stop::stalled(ConditionReason::Unreachable, format!("target `{name}`: {}", told(&error))))?;
         providers.insert(name.clone(), provider);
     }
     Ok(providers)
@@ -63,7 +79,7 @@ pub enum Look {
 }
 
 /// Every how many intervals the daemon reads everything in full: its other looks cost a few lists, however many Workers
-/// there are, and this one five calls for each.
+/// there are, and this one four calls for each.
 const DEEP_EVERY: i32 = 12;
 
 /// How closely an environment is to be looked at now. A person who asks is shown everything.
@@ -105,9 +121,13 @@ async fn ask_target(providers: &Providers, target: &TargetName, query: &Query) -
     };
     match provider.observe(query).await {
         Ok(observed) => observed,
-        Err(error) => unknown(match &error.hint {
-            Some(hint) => format!("{} ({hint})", provider::chain(&error)),
-            None => provider::chain(&error),
-        }),
+        Err(error) => unknown(told(&error)),
+    }
+}
+
+fn told(error: &provider::ProviderError) -> String {
+    match &error.hint {
+        Some(hint) => format!("{} ({hint})", provider::chain(error)),
+        None => provider::chain(error),
     }
 }

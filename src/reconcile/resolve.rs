@@ -7,7 +7,7 @@ use chrono::Utc;
 use super::{Context, Stop, until_due, with_source};
 use crate::definition::{self, Resolution};
 use crate::document;
-use crate::model::{Bundle, Digest, Inputs, Revision, Severity, Tree, TreeError, canonical_digest};
+use crate::model::{Bundle, Digest, EnvironmentId, Inputs, Revision, Severity, Tree, TreeError, canonical_digest};
 use crate::policy::RuleFiles;
 use crate::record::{ConditionReason, EnvironmentRecord};
 
@@ -101,20 +101,23 @@ async fn parse(context: &Context, record: &EnvironmentRecord, revision: &Revisio
         let stop = |error: TreeError| Stop::internal(&error);
         let (environments, _) = definition::environments(&tree).map_err(stop)?;
         if !environments.contains(&environment) {
-            return Err(Stop::stalled(
-                ConditionReason::DefinitionMissing,
-                format!(
-                    "{environment} is not defined at {commit:.7}; nothing is deleted. To end it, bring it back with `retire = true` in its [environment] table"
-                ),
-            ));
+            return Err(Stop::stalled(ConditionReason::DefinitionMissing, undefined(&environment, &format!("{commit:.7}"))));
         }
-        let resolution = definition::resolve(&tree, &environment, &mut cache.lock().unwrap_or_else(PoisonError::into_inner)).map_err(stop)?;
+        let resolution =
+            definition::resolve(&tree, &environment, &mut cache.lock().unwrap_or_else(PoisonError::into_inner)).map_err(stop)?;
         if resolution.bundle.is_none() {
             return Err(Stop::stalled(ConditionReason::InvalidDefinition, faults(&tree, &resolution)));
         }
         Ok(resolution)
     })
     .await
+}
+
+/// Of an environment that owns something and is not defined any more.
+pub fn undefined(environment: &EnvironmentId, place: &str) -> String {
+    format!(
+        "{environment} is not defined at {place}; nothing is deleted. To end it, bring it back with `retire = true` in its [environment] table"
+    )
 }
 
 /// The faults as they are shown to people, without colour.

@@ -171,7 +171,7 @@ pub(super) async fn propose_left(context: &Context, environment: &EnvironmentId)
             Ok((Ok(proposal), _)) => tracing::info!(%environment, branch = proposal.branch, "Proposed the revert."),
             Ok((Err(reason), _)) => tracing::warn!(%environment, reason, "No revert was committed."),
             Err(error) => {
-                tracing::error!(%environment, error = %crate::provider::chain(&error), "The revert cannot be recorded.")
+                tracing::error!(%environment, error = %crate::provider::chain(&error), "The revert cannot be recorded.");
             }
         }
     }

@@ -79,7 +79,10 @@ pub(super) fn carries(digests: &Digests, entry: &QuarantineEntry) -> bool {
 }
 
 /// Holds a desired state that still carries what a rollback took back.
-pub(super) fn held_by_quarantine(context: &Context, prepared: &Prepared) -> Result<(), Stop> {
+///
+/// # Errors
+/// [`Stop`], naming what it carries.
+pub fn held_by_quarantine(context: &Context, prepared: &Prepared) -> Result<(), Stop> {
     let environment = &prepared.bundle.desired.environment;
     let Some(quarantine) = context.store.quarantine(environment).map_err(|error| Stop::internal(&error))? else {
         return Ok(());
@@ -91,8 +94,8 @@ pub(super) fn held_by_quarantine(context: &Context, prepared: &Prepared) -> Resu
         held.insert("everything".to_owned());
     }
     if held.is_empty() {
-        // What was taken back is gone from the definitions: it rolls forward by itself, and the quarantine has done its work.
-        return context.store.put_quarantine(environment, None).map_err(|error| Stop::internal(&error));
+        // What was taken back is gone from the definitions: it rolls forward by itself.
+        return Ok(());
     }
     let held: Vec<String> = held.into_iter().collect();
     Err(Stop::stalled(
@@ -119,6 +122,7 @@ pub async fn judge(
     kind: policy::RunKind,
     now: DateTime<Utc>,
 ) -> Result<(ApprovedPlan, Vec<String>), Stop> {
+    takes_from_nobody(context, prepared)?;
     let ratchet = policy::ratchet(kind, pinned, recorded_rules(context, record)?, rule_files(&prepared.bundle));
     let rules = ratchet.compile().map_err(|faults| {
         let read = |path: &str| ratchet.standing.get(path).or_else(|| ratchet.own.as_ref()?.get(path)).cloned();
@@ -153,12 +157,40 @@ pub async fn judge(
             Ok((approved, warnings))
         }
         Err(Refusal::Denied(messages)) => {
-            Err(Stop::stalled(ConditionReason::Denied, format!("denied: {}", lines(messages).join("; "))))
+            Err(Stop::stalled(ConditionReason::Denied, format!("denied: {}", lines(messages).join("\ndenied: "))))
         }
         Err(Refusal::Held(messages)) => {
-            Err(Stop::stalled(ConditionReason::Held, format!("held: {}", lines(messages).join("; "))))
+            Err(Stop::stalled(ConditionReason::Held, format!("held: {}", lines(messages).join("\nheld: "))))
         }
     }
+}
+
+/// Says no to taking over what another environment owns: a KV namespace carries no mark of its owner, so that only our own
+/// records tell.
+fn takes_from_nobody(context: &Context, prepared: &Prepared) -> Result<(), Stop> {
+    let store = |error: crate::store::StoreError| Stop::internal(&error);
+    let id = |attributes: &BTreeMap<String, String>| attributes.get("id").cloned();
+    let adopted = prepared.plan.changes.iter().filter(|change| change.action == plan::Action::Adopt);
+    let adopted: BTreeMap<String, &plan::Change> =
+        adopted.filter_map(|c| Some((id(&prepared.observed.get(&c.key)?.present()?.attributes)?, c))).collect();
+    if adopted.is_empty() {
+        return Ok(());
+    }
+    for other in context.store.environments().map_err(store)? {
+        if other.environment == prepared.bundle.desired.environment {
+            continue;
+        }
+        for (owner, owned) in context.store.inventory(&other.environment).map_err(store)? {
+            if let Some(change) = id(&owned.attributes).and_then(|id| adopted.get(&id)) {
+                let message = format!(
+                    "{}: `{}` belongs to {owner}, and is not taken over; two environments cannot own one thing",
+                    change.key, change.claim
+                );
+                return Err(Stop::stalled(ConditionReason::NotOurs, message));
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Says no to rules that cannot be compiled: once they were recorded with a revision, nothing could be judged any more, not

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
+use crate::document::did_you_mean;
 use crate::model::{Diagnostic, parse_interval};
 
 /// The settings, complete and checked.
@@ -142,8 +143,7 @@ pub fn load(file: Option<&Path>, default_data: PathBuf, overrides: Overrides) ->
 }
 
 fn parse(path: &str, text: &str, default_data: PathBuf, overrides: Overrides) -> Result<Settings, SettingsError> {
-    let written: SettingsToml = toml::from_str(text)
-        .map_err(|error| SettingsError::Faults(vec![Diagnostic::error(path, error.span(), error.message())]))?;
+    let written: SettingsToml = toml::from_str(text).map_err(|error| SettingsError::Faults(vec![fault(path, &error)]))?;
     let SettingsToml { data, repository, secrets, policy } = written;
     let poll = match &repository.poll {
         Some(poll) => Some(
@@ -167,6 +167,19 @@ fn parse(path: &str, text: &str, default_data: PathBuf, overrides: Overrides) ->
         max_deletes: policy.max_deletes.unwrap_or(5),
         max_delete_percent: policy.max_delete_percent.unwrap_or(30),
     })
+}
+
+/// A fault of the text; of an unknown key, with the known one that is nearest.
+fn fault(path: &str, error: &toml::de::Error) -> Diagnostic {
+    let mut diagnostic = Diagnostic::error(path, error.span(), error.message());
+    // Between backquotes: what was written, then what is known.
+    let mut quoted = error.message().split('`').skip(1).step_by(2);
+    if error.message().starts_with("unknown field")
+        && let Some(written) = quoted.next()
+    {
+        diagnostic.hint = did_you_mean(written, quoted);
+    }
+    diagnostic
 }
 
 #[cfg(test)]

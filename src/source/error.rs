@@ -61,7 +61,7 @@ pub enum SourceError {
     #[error("the remote {0} is a SHA-256 repository, which is not supported")]
     ObjectFormat(String),
     /// The branch no longer holds the commit that was accepted last: it was force-pushed, or the repository replaced.
-    #[error("the history of `{branch}` was rewritten: {to} does not descend from {from}")]
+    #[error("the history of `{branch}` was rewritten: {to:.12} does not descend from {from:.12}")]
     Rewritten {
         /// The branch that is followed.
         branch: String,
@@ -171,14 +171,17 @@ impl SourceError {
             }
             Self::ObjectFormat(_) => "make the repository with `git init --object-format=sha1`".to_owned(),
             Self::Rewritten { branch, from, to } => format!(
-                "look at `git log {from}..{to}`; accept the new history with `trunkline resume`, or push a descendant of {from} to `{branch}`"
+                "look at `git log {from:.12}..{to:.12}`; accept the new history with `trunkline resume <environment>`, or push a descendant of {from:.12} to `{branch}`"
             ),
             Self::Timeout { .. } => "look at the network and at the size of the repository, or raise the time limit".to_owned(),
             Self::TooLarge { .. } => "take large files out of the repository, or raise the limit in the daemon's settings".to_owned(),
             Self::UnknownRevision(_) => "give the object id of a commit, or `HEAD~1`; `trunkline history` lists what was applied".to_owned(),
             Self::Ambiguous(_) => "give more digits of the object id".to_owned(),
             Self::NotOnBranch { .. } => "accept the commit that the branch has now, or one before it".to_owned(),
-            Self::Database { .. } | Self::Object { .. } => {
+            Self::Database { .. } => "name another data folder with `--data`, or make this one writable; what is in the database may be \
+                 deleted while the daemon is stopped, it is fetched again"
+                .to_owned(),
+            Self::Object { .. } => {
                 "see whether the disk is full or read-only; the database may be deleted while the daemon is stopped, it is fetched again"
                     .to_owned()
             }

@@ -1,1 +1,11 @@
-//! Not built yet.
+//! For every kind: apply, then there is nothing to do; also after somebody else changed it. What is not ours survives
+//! everything, and what we own is never lost sight of.
+
+mod foreign;
+mod host;
+mod kinds;
+mod ownership;
+mod report;
+mod scene;
+mod targets;
+mod wrangler;

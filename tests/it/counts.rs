@@ -1,1 +1,5 @@
-//! Not built yet.
+//! What a commit costs: calls of the API, writes, and files that are parsed.
+
+mod neighbours;
+mod passes;
+mod quiet;

@@ -187,3 +187,39 @@ async fn apply_beside_a_daemon_ends_when_every_environment_was_looked_at() {
     assert_eq!(mode & 0o077, 0, "{mode:o}");
     world.end().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_environments_cannot_own_one_thing() {
+    let world = World::with_production().await;
+    world.apply();
+    let target = format!("[edge.here]\nendpoint = \"{}\"\napi_token = {{ secret = \"edge-token\" }}\n", world.endpoint());
+    let kv = "\n[kv.mine]\ntitle = \"counts-production\"\nadopt = true\n";
+    let file = "\n[file.motd]\npath = \"/etc/motd\"\ncontent = \"theirs\\n\"\n";
+    let section = "[environment]\ndigest_key = { secret = \"digest-key\" }\n";
+    world.write("environments/staging/staging.toml", &format!("{section}{target}{kv}{file}"));
+    world.write("environments/staging/secrets.toml", "");
+    world.set_secret("staging", "edge-token", crate::world::TOKEN);
+    let clone = world.path("clone");
+    let ran = world.trunkline(&["check", clone.to_str().unwrap()]);
+    assert_eq!(ran.status, 1, "{ran:?}");
+    for expected in [
+        "`production/kv.counts` and `staging/kv.mine` both claim the namespace `counts-production`",
+        "`production/file.motd` and `staging/file.motd` both claim the path `/etc/motd`",
+        "environments/staging/staging.toml:7:1",
+    ] {
+        assert!(ran.err.contains(expected), "{expected}: {}", ran.err);
+    }
+
+    // Merged all the same: the first owner keeps both.
+    world.commit("A second owner");
+    let ran = world.trunkline(&["apply"]);
+    assert!(ran.status == 1 && ran.out.contains("production: Ready"), "{ran:?}");
+    assert!(ran.out.contains("belongs to production/kv.counts@local"), "{ran:?}");
+    world.edit("environments/staging/staging.toml", kv, "");
+    world.commit("Only the file");
+    let ran = world.trunkline(&["apply"]);
+    assert!(ran.status == 1 && ran.out.contains("staging: Stalled"), "{ran:?}");
+    assert_eq!(std::fs::read_to_string(world.host("/etc/motd")).unwrap(), "kept by trunkline\n");
+    assert_eq!(world.trunkline(&["plan", "production"]).status, 0);
+    world.end().await;
+}

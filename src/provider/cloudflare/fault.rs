@@ -107,24 +107,31 @@ fn facts(status: u16, ray: Option<&str>) -> String {
 pub(super) fn transport(call: &str, error: reqwest::Error) -> Fault {
     // A connection that was never made carried nothing; after that, nobody knows.
     let certain = error.is_connect() || error.is_builder();
+    let at = error.url().map(|url| url.authority().to_owned()).unwrap_or_default();
     let what = if error.is_connect() {
-        "no connection"
+        format!("no connection to {at}")
     } else if error.is_timeout() {
-        "no answer in time"
+        format!("no answer from {at} in time")
     } else {
-        "the connection broke"
+        format!("the connection to {at} broke")
     };
     let mut fault = ProviderError::new(format!("{call}: {what}"), Retry::Transient);
     if error.is_connect() {
         fault = fault.hint("check that the endpoint is up and reachable from this machine");
     }
-    // Without its URL, which `call` names already.
-    Fault { certain, status: None, codes: Vec::new(), resent: false, error: fault.source(error.without_url()) }
+    // The first cause alone: what the layers above it say is said here already.
+    let mut cause: &dyn std::error::Error = &error;
+    while let Some(deeper) = cause.source() {
+        cause = deeper;
+    }
+    Fault { certain, status: None, codes: Vec::new(), resent: false, error: fault.source(cause.to_string()) }
 }
 
 /// What a server says, safe to show: control and direction characters escaped, and cut.
 pub(super) fn shown(text: &str) -> String {
-    let escaped = escaped(text);
+    // Lines, such as those of a stack, become one; whatever else a terminal would obey is escaped.
+    let lines: Vec<&str> = text.lines().map(str::trim).collect();
+    let escaped = escaped(&lines.join(" "));
     match escaped.char_indices().nth(SHOWN) {
         Some((at, _)) => format!("{}…", &escaped[..at]),
         None => escaped,
