@@ -60,7 +60,6 @@ pub async fn run(context: Context) -> Result<(), DaemonError> {
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
     tracing::info!(data = %context.settings.data.display(), "Ready.");
     passes::run(&context, &mut triggers, requests).await;
-    let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
     control.abort();
     let _ = std::fs::remove_file(control::path(&context.settings.data));
     tracing::info!("Stopped.");

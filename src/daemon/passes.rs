@@ -8,9 +8,10 @@ use std::mem::take;
 use std::sync::Arc;
 use std::time::Duration;
 
+use sd_notify::NotifyState;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
-use tokio::time::Instant;
+use tokio::time::{Instant, Interval, interval};
 
 use super::control::{Answer, Call, Request};
 use super::look::{Looked, look, look_at_known};
@@ -84,6 +85,7 @@ pub(super) async fn run(context: &Arc<Context>, triggers: &mut Triggers, mut req
         pushing: false,
         push_again: false,
     };
+    let mut watchdog = sd_notify::watchdog_enabled().map(|limit| interval(limit / 3));
     state.look();
     loop {
         let next = state.due.values().copied().chain(state.patience).min();
@@ -101,11 +103,30 @@ pub(super) async fn run(context: &Arc<Context>, triggers: &mut Triggers, mut req
             Some(call) = requests.recv() => state.request(call),
             // Cancel-safe: nothing is lost with a timer.
             () = tokio::time::sleep_until(next) => state.start_due(),
+            // Cancel-safe: a tick that is not taken is due again at once.
+            () = alive(&mut watchdog) => {}
         }
     }
     // Nothing new begins; whoever waits for an answer is told that the daemon stops, by the end of their calls.
-    while state.tasks.join_next().await.is_some() {}
+    let _ = sd_notify::notify(&[NotifyState::Stopping]);
+    loop {
+        tokio::select! {
+            ended = state.tasks.join_next() => if ended.is_none() { break },
+            () = alive(&mut watchdog) => {}
+        }
+    }
     let _ = tokio::time::timeout(LAST_PUSH, push(context)).await;
+}
+
+/// Tells the watchdog of systemd, when it is time, that the loop turns; waits for ever where there is none.
+async fn alive(watchdog: &mut Option<Interval>) {
+    match watchdog {
+        Some(interval) => {
+            interval.tick().await;
+            let _ = sd_notify::notify(&[NotifyState::Watchdog]);
+        }
+        None => std::future::pending().await,
+    }
 }
 
 impl Loop<'_> {

@@ -6,7 +6,7 @@ use super::written::{EnvironmentToml, FleetToml, RepositoryToml};
 
 /// The JSON Schema (2020-12) of every TOML file of a configuration repository: environments and bases, the fleet, and
 /// `trunkline.toml`. One schema serves them all, since their top-level keys differ; which of them a file may hold is
-/// checked by [`super::resolve`]. Generated from the types that files are decoded into.
+/// checked by [`super::resolve()`]. Generated from the types that files are decoded into.
 pub fn json_schema() -> serde_json::Value {
     let mut whole = schema_for!(EnvironmentToml).to_value();
     for part in [schema_for!(FleetToml).to_value(), schema_for!(RepositoryToml).to_value()] {

@@ -1,7 +1,7 @@
 //! A value of a written type with the place where it was written.
 //!
 //! [`toml::Spanned`] knows one file only; a merged environment has many, hence a type of our own with the same trick:
-//! [`super::decode`] answers a struct of a reserved name with the place and the value.
+//! [`super::decode()`] answers a struct of a reserved name with the place and the value.
 
 use std::borrow::Cow;
 use std::fmt;

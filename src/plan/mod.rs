@@ -4,8 +4,8 @@
 //! the plan as text and as JSON.
 //!
 //! A pass calls, in this order: [`inherit_claims`] once, so that everything after it speaks of the same names;
-//! [`lookups`] for what to observe; [`recover`] for operations whose outcome was never seen; [`plan()`] and
-//! [`records`]; and, in the executor just before each order, [`resolve_pending`].
+//! [`lookups`] for what to observe; [`recover()`] for operations whose outcome was never seen; [`plan()`] and
+//! [`records()`]; and, in the executor just before each order, [`resolve_pending`].
 //!
 //! **Invariant:** pure and deterministic; the same input gives the same bytes. Nothing is ever created or deleted on
 //! an unknown observation, and only what the inventory holds is deleted.

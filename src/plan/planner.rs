@@ -1,6 +1,6 @@
 //! The planner: from where each instance stands to the ordered changes.
 //!
-//! Goes in: [`Input`]. Comes out: a [`Plan`], and the [`Records`] that need no change.
+//! Goes in: [`Input`]. Comes out: a [`Plan`], and the [`Records`](super::Records) that need no change.
 //!
 //! **Invariant:** every choice is made here, so that none is left to the executor; nothing foreign is removed.
 

@@ -3,7 +3,7 @@
 //! Goes in: a [`Plan`](crate::plan::Plan), the desired state behind it, the rules that judge it, the time, and what
 //! people acknowledged. Comes out: a [`Verdict`] with an [`ApprovedPlan`], or a refusal that names every reason.
 //!
-//! Which rules judge is the policy ratchet's matter ([`ratchet`]): a commit never relaxes the rules that judge it.
+//! Which rules judge is the policy ratchet's matter ([`ratchet()`]): a commit never relaxes the rules that judge it.
 //! The shape of what a rule sees stands in `policies/README.md`.
 //!
 //! **Invariant:** the only maker of [`ApprovedPlan`]. Pure: no I/O, and no clock that a rule could read; the evaluator's

@@ -14,6 +14,7 @@ mod proxy;
 mod refusals;
 mod rollback;
 mod secret_verbs;
+mod service;
 mod source;
 mod story;
 mod sweep;
