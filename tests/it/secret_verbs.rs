@@ -163,7 +163,8 @@ async fn list_says_what_opens_and_never_a_value() {
     assert_eq!(foreign.status, 1, "{foreign:?}");
     assert!(rows(&foreign).iter().all(|row| row["state"].as_str().unwrap().contains("cannot be decrypted")), "{foreign:?}");
     let clone = world.path("clone");
-    let output = world.command(&["secrets", "list", "--folder", clone.to_str().unwrap()]).env_remove("TRUNKLINE_IDENTITY").output();
+    let output =
+        world.command(&["secrets", "list", "--folder", clone.to_str().unwrap()]).env_remove("TRUNKLINE_IDENTITY").output();
     let none = String::from_utf8(output.unwrap().stdout).unwrap();
     assert_eq!(none.matches("not tried (no identity)").count(), 4, "{none}");
     world.end().await;
@@ -219,8 +220,11 @@ async fn a_changed_secret_is_a_change_once_without_its_value() {
 /// The marks in a store: what stands behind `"hmac":"`.
 fn marks(store: &[u8]) -> Vec<String> {
     let text = String::from_utf8_lossy(store);
-    let marks: Vec<String> =
-        text.match_indices("\"hmac\":\"").filter_map(|(at, found)| text.get(at + found.len()..at + found.len() + 64)).map(str::to_owned).collect();
+    let marks: Vec<String> = text
+        .match_indices("\"hmac\":\"")
+        .filter_map(|(at, found)| text.get(at + found.len()..at + found.len() + 64))
+        .map(str::to_owned)
+        .collect();
     assert!(!marks.is_empty(), "the store holds no mark, so this shows nothing");
     marks
 }
@@ -282,7 +286,10 @@ async fn a_secret_that_does_not_open_stalls_its_environment_only() {
         world.edit("environments/production/production.toml", "vars = { GREETING", &format!("# {index}\nvars = {{ GREETING"));
         let greeting = format!("GREETING = \"greeting {index}\"");
         let path = "environments/production/production.toml";
-        let old = read(&world, path).lines().find_map(|line| line.strip_prefix("vars = { ")?.strip_suffix(" }").map(str::to_owned)).unwrap();
+        let old = read(&world, path)
+            .lines()
+            .find_map(|line| line.strip_prefix("vars = { ")?.strip_suffix(" }").map(str::to_owned))
+            .unwrap();
         world.edit(path, &old, &greeting);
         let commit = world.commit("Greet, with a secret that does not open");
         world.wait_ready("production", &commit).await;
