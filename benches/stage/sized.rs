@@ -101,7 +101,7 @@ pub(crate) fn context(folder: &Path, repository: &Repository) -> Outcome<Context
 pub(crate) async fn look(context: &Context) -> Outcome<Revision> {
     let fetched = trunkline::daemon::fetch(context).await;
     if let Some(fault) = fetched.fault {
-        return Err(fault.into());
+        return Err(fault.to_string().into());
     }
     let head = fetched.head.ok_or("there is no head")?;
     for environment in trunkline::daemon::environments(context, &head).await? {
