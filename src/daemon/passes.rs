@@ -13,7 +13,7 @@ use super::control::{Answer, Call, Request};
 use crate::definition;
 use crate::model::{EnvironmentId, Revision};
 use crate::reconcile::{Context, Outcome, publish, reconcile, rollback, with_source};
-use crate::record::SourceRecord;
+use crate::record::{Condition, SourceRecord};
 use crate::trigger::Triggers;
 
 /// What a fetch found.
@@ -93,6 +93,8 @@ struct Loop<'a> {
     /// When each environment is to be looked at although nothing woke us.
     due: BTreeMap<EnvironmentId, Instant>,
     running: BTreeSet<EnvironmentId>,
+    /// Not ready after their last pass: a wake-up that brings no new commit waits until they are due.
+    backing_off: BTreeSet<EnvironmentId>,
     /// Woken while a pass was running: another one follows.
     again: BTreeSet<EnvironmentId>,
     /// Rollbacks that wait for a pass to end.
@@ -107,18 +109,19 @@ pub(super) async fn run(context: &Arc<Context>, triggers: &mut Triggers, mut req
         head: None,
         due: BTreeMap::new(),
         running: BTreeSet::new(),
+        backing_off: BTreeSet::new(),
         again: BTreeSet::new(),
         waiting: Vec::new(),
         tasks: JoinSet::new(),
     };
-    state.look().await;
+    state.look(true).await;
     loop {
         let next = state.due.values().min().copied().unwrap_or_else(|| Instant::now() + Duration::from_secs(3_600));
         tokio::select! {
             // Cancel-safe: a wake-up that is not taken stays in the queue of the triggers.
             wake = triggers.next() => {
                 if super::is_stop(&wake) { break; }
-                state.look().await;
+                state.look(false).await;
             }
             // Cancel-safe: a finished task stays in the set until it is taken.
             Some(ended) = state.tasks.join_next() => state.ended(ended),
@@ -134,16 +137,21 @@ pub(super) async fn run(context: &Arc<Context>, triggers: &mut Triggers, mut req
 }
 
 impl Loop<'_> {
-    /// Fetches, then begins a pass for every environment: one whose inputs did not change ends at once.
-    async fn look(&mut self) {
+    /// Fetches, then begins a pass for every environment: one whose inputs did not change ends at once. Where there is no
+    /// new commit, one that backs off is left alone unless a person asks: our own push of the record wakes us too.
+    async fn look(&mut self, asked: bool) {
         let fetch = fetch(self.context).await;
         if let Some(head) = fetch.head {
             match environments(self.context, &head).await {
                 Ok(environments) => {
+                    let nothing_new = !asked && self.head.as_ref() == Some(&head);
                     self.head = Some(head);
                     self.due.retain(|environment, _| environments.contains(environment));
                     for environment in environments {
-                        self.begin(&environment, false);
+                        let waits = self.backing_off.contains(&environment) || self.running.contains(&environment);
+                        if !(nothing_new && waits) {
+                            self.begin(&environment, false);
+                        }
                     }
                 }
                 Err(fault) => tracing::error!(fault, "The commit cannot be read; the environments are held at what runs."),
@@ -178,6 +186,11 @@ impl Loop<'_> {
         let environment = match ended {
             Ok(Ended::Pass(environment, outcome)) => {
                 self.due.insert(environment.clone(), Instant::now() + outcome.requeue);
+                if matches!(outcome.condition, Condition::Ready { .. }) {
+                    self.backing_off.remove(&environment);
+                } else {
+                    self.backing_off.insert(environment.clone());
+                }
                 environment
             }
             Ok(Ended::Rollback(environment)) => {
@@ -203,13 +216,13 @@ impl Loop<'_> {
     async fn request(&mut self, call: Call) {
         match &call.request {
             Request::Sync => {
-                self.look().await;
+                self.look(true).await;
                 call.answer(Answer::ok("looking at every environment"));
             }
             Request::Resume { environment } => {
                 let environment = environment.clone();
                 call.answer(super::control::resume(self.context, &environment).await);
-                self.look().await;
+                self.look(true).await;
             }
             Request::Rollback { environment, .. } if self.running.contains(environment) => self.waiting.push(call),
             Request::Rollback { .. } => self.begin_rollback(call),
