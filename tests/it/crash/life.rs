@@ -136,7 +136,7 @@ impl Life {
         let mut walked = Walked { killed: Vec::new(), places: Vec::new() };
         let first = |life: &Self| match step.stage {
             Stage::Rollback => life.world.command(&["rollback", "production", "--owner", "ada"]),
-            _ if step.by_verb => life.world.command(&["apply"]),
+            _ if step.by_verb && step.kill.is_some() => life.world.command(&["apply"]),
             _ => life.world.command(&["run", "--poll", "1s"]),
         };
         let trace = self.trace();
