@@ -20,6 +20,8 @@ pub(super) fn secrets(global: &Global, verb: &SecretsVerb) -> Result<u8, Failure
         SecretsVerb::Set { environment, name, folder, recipient, keep_newline } => {
             let recipients = recipients(global, recipient)?;
             let scope = SecretScope { environment: environment.clone(), name: name.clone() };
+            // Before anybody types a value for it.
+            place(folder, &scope)?;
             let value = read_value(*keep_newline)?;
             let path = store(folder, &scope, &recipients, &value)?;
             note(&format!("secret.{name} of {environment} is set in {}; commit it", path.display()));

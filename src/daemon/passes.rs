@@ -17,6 +17,7 @@ use super::control::{Answer, Call, Request};
 use super::look::{Looked, look, look_at_known};
 use crate::model::{EnvironmentId, Revision};
 use crate::reconcile::{Context, push, reconcile, rollback};
+use crate::record::Condition;
 use crate::trigger::Triggers;
 
 /// How long a first fetch may take before the passes begin at the head that was accepted last.
@@ -29,15 +30,20 @@ const LAST_PUSH: Duration = Duration::from_secs(5);
 const AFTER_PANIC: Duration = Duration::from_secs(60);
 
 enum Ended {
-    /// A pass, with the time until the next, and whether Git lacks a record of it.
-    Pass(EnvironmentId, Duration, bool),
+    /// A pass, with whether the environment is ready now, the time until the next pass, and whether Git lacks a record of it.
+    Pass {
+        environment: EnvironmentId,
+        ready: bool,
+        requeue: Duration,
+        unpublished: bool,
+    },
     Rollback(EnvironmentId),
     /// A look at the remote.
     Looked(Looked),
     /// A look at what was accepted before.
     Known(Looked),
     Pushed,
-    Resumed,
+    Resumed(EnvironmentId),
 }
 
 struct Loop<'a> {
@@ -45,6 +51,8 @@ struct Loop<'a> {
     head: Option<Revision>,
     /// When each environment is to be looked at although nothing woke us.
     due: BTreeMap<EnvironmentId, Instant>,
+    /// Those whose last pass did not leave them ready: a wake-up that brings no new revision leaves them until they are due.
+    unready: BTreeSet<EnvironmentId>,
     /// Until then the first fetch is waited for.
     patience: Option<Instant>,
     running: BTreeSet<EnvironmentId>,
@@ -72,6 +80,7 @@ pub(super) async fn run(context: &Arc<Context>, triggers: &mut Triggers, mut req
         context,
         head: None,
         due: BTreeMap::new(),
+        unready: BTreeSet::new(),
         patience: Some(Instant::now() + FIRST_FETCH),
         running: BTreeSet::new(),
         again: BTreeMap::new(),
@@ -161,10 +170,15 @@ impl Loop<'_> {
     fn begin_all(&mut self, found: Option<(Revision, BTreeSet<EnvironmentId>)>, force: bool) -> BTreeSet<EnvironmentId> {
         let Some((head, environments)) = found else { return BTreeSet::new() };
         self.patience = None;
+        let news = force || self.head.as_ref() != Some(&head);
         self.head = Some(head);
         self.due.retain(|environment, _| environments.contains(environment));
+        let now = Instant::now();
         for environment in &environments {
-            self.begin(environment, force);
+            let waits = self.unready.contains(environment) && self.due.get(environment).is_some_and(|at| *at > now);
+            if news || !waits {
+                self.begin(environment, force);
+            }
         }
         environments
     }
@@ -198,11 +212,12 @@ impl Loop<'_> {
                 Ok(outcome) => {
                     let record = context.store.environment(&environment);
                     let unpublished = record.is_ok_and(|record| record.is_some_and(|record| record.unpublished));
-                    Ended::Pass(environment, outcome.requeue, unpublished)
+                    let ready = matches!(outcome.condition, Condition::Ready { .. });
+                    Ended::Pass { environment, ready, requeue: outcome.requeue, unpublished }
                 }
                 Err(error) => {
                     tracing::error!(%environment, %error, "A pass ended by a panic.");
-                    Ended::Pass(environment, AFTER_PANIC, false)
+                    Ended::Pass { environment, ready: false, requeue: AFTER_PANIC, unpublished: false }
                 }
             }
         });
@@ -210,7 +225,12 @@ impl Loop<'_> {
 
     fn ended(&mut self, ended: Result<Ended, tokio::task::JoinError>) {
         match ended {
-            Ok(Ended::Pass(environment, requeue, unpublished)) => {
+            Ok(Ended::Pass { environment, ready, requeue, unpublished }) => {
+                if ready {
+                    self.unready.remove(&environment);
+                } else {
+                    self.unready.insert(environment.clone());
+                }
                 self.due.insert(environment.clone(), Instant::now() + requeue);
                 if unpublished {
                     self.push();
@@ -232,7 +252,10 @@ impl Loop<'_> {
                     self.push();
                 }
             }
-            Ok(Ended::Resumed) => self.look(),
+            Ok(Ended::Resumed(environment)) => {
+                self.unready.remove(&environment);
+                self.look();
+            }
             Err(error) => {
                 // Only what needs the network can end so: passes and rollbacks catch their panics.
                 tracing::error!(%error, "A call to the repository ended by a panic.");
@@ -291,7 +314,7 @@ impl Loop<'_> {
                 let (context, environment) = (self.context.clone(), environment.clone());
                 self.network.spawn(async move {
                     call.answer(super::control::resume(&context, &environment).await);
-                    Ended::Resumed
+                    Ended::Resumed(environment)
                 });
             }
             Request::Rollback { environment, .. } if self.running.contains(environment) => self.waiting.push(call),

@@ -62,7 +62,8 @@ impl RollbackError {
             Self::NoPrevious(environment) => Some(format!(
                 "`trunkline history {environment}` lists what was; a first revision is taken back by a commit, or ended by `retire = true`"
             )),
-            Self::NoRecord(_) | Self::Current { .. } | Self::Stopped(_) | Self::Store(_) => None,
+            Self::NoRecord(_) => Some("`trunkline status` lists the environments".to_owned()),
+            Self::Current { .. } | Self::Stopped(_) | Self::Store(_) => None,
         }
     }
 }
