@@ -94,7 +94,9 @@ async fn prepared(context: &Context, environment: &EnvironmentId) -> Outcome<Pre
     let digest = record.bundle.ok_or("nothing runs")?;
     let bundle = context.store.bundle(&digest)?.ok_or("the bundle is gone")?;
     let revision = record.applied.clone().ok_or("nothing is applied")?;
-    Box::pin(prepare(context, &record, bundle, &revision)).await.map_err(|stop| stop.condition.message().to_owned().into())
+    Box::pin(prepare(context, &record, bundle, &revision, trunkline::reconcile::Look::Lists))
+        .await
+        .map_err(|stop| stop.condition.message().to_owned().into())
 }
 
 fn planning(criterion: &mut Criterion, prepared: &Prepared, commit: &str, size: usize) {

@@ -13,6 +13,7 @@ mod publish;
 mod recover;
 mod resolve;
 mod rollback;
+mod step;
 mod verdict;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -21,15 +22,11 @@ use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use crate::apply::{self, Progress, Report, Run};
-use crate::boundary;
-use crate::model::{
-    Address, Bundle, DesiredState, Digest, DriftMode, EnvironmentId, ObservedState, ResourceName, Revision, SecretMark,
-};
+use crate::apply::{self, Report};
+use crate::model::{Address, Bundle, DesiredState, DriftMode, EnvironmentId, ObservedState, ResourceName, Revision, SecretMark};
 use crate::plan::{self, Inventory, Plan};
-use crate::policy::{ApprovedPlan, RunKind as PolicyRunKind};
-use crate::record::{Condition, ConditionReason, EnvironmentRecord, GenerationState, Quarantine, RunKind};
-use crate::store::Begin;
+use crate::policy::RunKind as PolicyRunKind;
+use crate::record::{Condition, ConditionReason, EnvironmentRecord, RunKind};
 
 pub use context::{Context, Event, with_network, with_source};
 pub use observe::Look;
@@ -37,6 +34,8 @@ pub use publish::{publish, push};
 pub use resolve::{Resolved, load_rules, undefined};
 pub use rollback::{RollbackError, RolledBack, rollback};
 pub use verdict::{held_by_quarantine, judge};
+
+use step::Step;
 
 /// What a pass concluded, and when to look again.
 #[derive(Debug, Clone)]
@@ -261,152 +260,4 @@ fn until_due(record: &EnvironmentRecord, now: DateTime<Utc>) -> Duration {
     let interval = TimeDelta::seconds(i64::try_from(record.interval_seconds).unwrap_or(i64::MAX / 1_000));
     let due = record.observed_at.map_or(now, |at| at + interval);
     (due - now).to_std().unwrap_or(Duration::ZERO).max(Duration::from_millis(100))
-}
-
-/// What the last steps of a pass have in common.
-struct Step<'a> {
-    context: &'a Context,
-    record: EnvironmentRecord,
-    inputs: Option<crate::model::Inputs>,
-    revision: &'a Revision,
-    kind: RunKind,
-    /// For a rollback: what may not come back, from its first change on.
-    quarantine: Option<Quarantine>,
-    /// What drifted and is left as it is, because the definitions say so.
-    drifted: Vec<String>,
-    now: DateTime<Utc>,
-}
-
-impl Step<'_> {
-    /// What is merged is what runs already.
-    async fn nothing_to_do(mut self, prepared: Prepared) -> Result<Outcome, Stop> {
-        let store = |error: crate::store::StoreError| Stop::internal(&error);
-        let condition = self.stands(&prepared.plan, "nothing to do");
-        if condition.is_settled() {
-            let digest = self.context.store.put_bundle(&prepared.bundle).map_err(store)?;
-            self.rules_are_sound(&prepared, digest)?;
-            self.complete(digest);
-            self.end_quarantine()?;
-            if let Some(generation) = interrupted::completed(&self, &prepared.plan, digest).map_err(store)? {
-                self.record.unpublished = true;
-                let record = self.record.clone().conclude(condition.clone(), self.now);
-                self.context.store.end_generation(&generation, &record).map_err(store)?;
-                boundary::reach("after_end");
-            }
-        } else {
-            self.record.inputs = None;
-            self.record.failures = self.record.failures.saturating_add(1);
-            self.record.unpublished |= interrupted::close(self.context, &self.record.environment, condition.reason(), self.now);
-        }
-        let record = self.record.conclude(condition, self.now);
-        self.context.store.put_environment(&record).map_err(store)?;
-        self.context.tell(Event::Concluded { environment: &record.environment, condition: &record.condition });
-        publish(self.context, &record.environment).await;
-        let requeue = next_look(&record, self.now);
-        Ok(Outcome { condition: record.condition, plan: Some(prepared.plan), report: None, requeue })
-    }
-
-    /// Applies, ends the generation, and writes it into Git.
-    async fn carry_out(mut self, prepared: Prepared, approved: &ApprovedPlan, warnings: Vec<String>) -> Result<Outcome, Stop> {
-        let store = |error: crate::store::StoreError| Stop::internal(&error);
-        let context = self.context;
-        let Prepared { bundle, inventory, observed, plan, recovery, providers, marks: _ } = prepared;
-        if context.stop.is_cancelled() {
-            return Err(Stop::waiting(ConditionReason::Applying, "the process ends; nothing was begun", None));
-        }
-        boundary::reach("before_generation");
-        let digest = context.store.put_bundle(&bundle).map_err(store)?;
-        let (kind, quarantine) = (self.kind, self.quarantine.as_ref());
-        let begin = Begin { plan: &plan, revision: self.revision, kind, bundle: digest, quarantine, now: self.now };
-        let mut generation = context.store.begin_generation(&begin).map_err(store)?;
-        let environment = &generation.environment.clone();
-        tracing::info!(%environment, revision = %self.revision, generation = generation.number, changes = plan.changes.len(), "Applying.");
-        context.tell(Event::Applying { generation: &generation, plan: &plan });
-        let Bundle { desired, contents } = bundle;
-        let progress = |progress: Progress<'_>| context.tell(Event::Change { environment, progress });
-        let run = Run {
-            approved,
-            desired: &desired,
-            contents: Arc::new(contents),
-            generation: &generation,
-            inventory: &inventory,
-            observed: &observed,
-            providers: &providers,
-            store: &context.store,
-            earlier: &recovery.earlier,
-            stop: &context.stop,
-            progress: &progress,
-        };
-        let report = apply::apply(&run).await.map_err(store)?;
-        boundary::reach("before_end");
-        let now = Utc::now();
-        generation.finished_at = Some(now);
-        let condition = if report.is_complete() {
-            generation.state = GenerationState::Applied;
-            let message = format!("{} generation {}: {}", self.kind.as_str(), generation.number, generation.tally);
-            let condition = self.stands(&plan, &message);
-            if condition.is_settled() {
-                self.complete(digest);
-                self.end_quarantine()?;
-            }
-            condition
-        } else {
-            generation.state = GenerationState::Failed;
-            let message = apply::failures(&report).join("\n");
-            generation.message = Some(message.clone());
-            self.record.inputs = None;
-            self.record.failures = self.record.failures.saturating_add(1);
-            verdict::failed(&report, message)
-        };
-        self.record.unpublished = true;
-        self.record.warnings = warnings;
-        let record = self.record.conclude(condition, now);
-        context.store.end_generation(&generation, &record).map_err(store)?;
-        boundary::reach("after_end");
-        tracing::info!(%environment, revision = %self.revision, generation = generation.number, state = generation.state.as_str(), "Ended.");
-        context.tell(Event::Concluded { environment, condition: &record.condition });
-        publish(context, environment).await;
-        let requeue = next_look(&record, now);
-        Ok(Outcome { condition: record.condition, plan: Some(plan), report: Some(report), requeue })
-    }
-
-    /// Rules that nothing was judged by are compiled at least, before the ratchet holds on to them.
-    fn rules_are_sound(&self, prepared: &Prepared, bundle: Digest) -> Result<(), Stop> {
-        let recorded = self.kind == RunKind::Rollback || self.record.rules_of == Some(bundle);
-        if recorded { Ok(()) } else { verdict::rules_are_sound(prepared) }
-    }
-
-    /// The revision is what runs: the next pass has no work until something that it read changes.
-    fn complete(&mut self, bundle: Digest) {
-        self.record.bundle = Some(bundle);
-        if self.kind == RunKind::Apply {
-            self.record.rules_of = Some(bundle);
-        }
-        self.record.applied = Some(self.revision.clone());
-        self.record.inputs = self.inputs.clone();
-        self.record.observed_at = Some(Utc::now());
-        self.record.failures = 0;
-    }
-
-    /// A revision without what was taken back runs: the quarantine has done its work. Not before: one that is denied would
-    /// let the fault back in with the commit after it.
-    fn end_quarantine(&self) -> Result<(), Stop> {
-        if self.kind == RunKind::Rollback {
-            return Ok(());
-        }
-        self.context.store.put_quarantine(&self.record.environment, None).map_err(|error| Stop::internal(&error))
-    }
-
-    fn stands(&self, plan: &Plan, message: &str) -> Condition {
-        if let Some(condition) = verdict::blocked(plan) {
-            return condition;
-        }
-        if self.drifted.is_empty() {
-            let message = format!("{} is applied: {message}", self.revision);
-            return Condition::Ready { reason: ConditionReason::Applied, message };
-        }
-        let (count, which) = (self.drifted.len(), self.drifted.join(", "));
-        let message = format!("{count} drifted, left as it is (sync.drift = \"report\"): {which}");
-        Condition::Stalled { reason: ConditionReason::Drifted, message }
-    }
 }
