@@ -9,7 +9,7 @@
 //! **Invariant:** without the feature there is nothing here that runs. Nothing is decided by a boundary.
 
 /// Every boundary, in the order in which an apply reaches them.
-pub const ALL: [&str; 34] = [
+pub const ALL: [&str; 33] = [
     "before_settled",
     "after_settled",
     "before_generation",
@@ -31,7 +31,6 @@ pub const ALL: [&str; 34] = [
     "after_candidate",
     "after_rename",
     "after_unlink",
-    "after_old_unlink",
     "before_host_record",
     "after_host_record",
     "after_effect",
@@ -47,7 +46,7 @@ pub const ALL: [&str; 34] = [
 ];
 
 /// Those between an effect on a target and its record in the journal.
-pub const UNRECORDED: [&str; 16] = [
+pub const UNRECORDED: [&str; 15] = [
     "after_namespace",
     "after_namespace_delete",
     "after_worker",
@@ -60,7 +59,6 @@ pub const UNRECORDED: [&str; 16] = [
     "after_worker_delete",
     "after_rename",
     "after_unlink",
-    "after_old_unlink",
     "before_host_record",
     "after_host_record",
     "after_effect",

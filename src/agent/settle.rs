@@ -84,7 +84,6 @@ pub(super) fn record(
     if let Some((old, facts)) = old {
         let old = HostPath::grammar(&old)?;
         remove_as_left(root, &old, facts)?;
-        boundary::reach("after_old_unlink");
         prune_folders(root, manifest, &old)?;
     }
     if deleted {

@@ -130,7 +130,7 @@ async fn a_lost_repository_does_not_let_a_rewritten_history_in() {
     world.git(&["push", "--quiet", "--force"]);
     for _ in 0..2 {
         let ran = world.trunkline(&["apply"]);
-        assert!(ran.status == 1 && ran.err.contains("was rewritten") && ran.err.contains(&before), "{ran:?}");
+        assert!(ran.status == 1 && ran.err.contains("was rewritten") && ran.err.contains(&before[..12]), "{ran:?}");
     }
     assert_eq!(world.get("api.example.com", "/").await.1, "hello with key");
     let ran = world.trunkline(&["resume", "production"]);

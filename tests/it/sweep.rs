@@ -204,7 +204,9 @@ async fn killed(rig: &mut Rig) {
         for boundary in ["after_intent#1", "after_effect#1", "after_outcome#1", "before_end#1"] {
             rig.rotate();
             rig.world.commit("Other values, once more");
-            let ran = rig.ran_with(&["apply"], &[("TRUNKLINE_KILL_AT", boundary)]);
+            let trace = rig.world.path(&format!("boundaries-{boundary}"));
+            let trace = trace.to_str().unwrap();
+            let ran = rig.ran_with(&["apply"], &[("TRUNKLINE_KILL_AT", boundary), ("TRUNKLINE_BOUNDARIES", trace)]);
             assert_eq!(ran.status, -1, "{boundary}: {ran:?}");
             rig.read_data();
             rig.ok(&["apply"]);
