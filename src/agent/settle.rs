@@ -14,7 +14,6 @@ use super::beneath::{Root, shown};
 use super::file::{self, Facts};
 use super::manifest::{Manifest, Pending};
 use super::path::HostPath;
-use crate::boundary;
 use crate::model::InstanceKey;
 
 /// Whether what an interrupted operation left may be cleaned up.

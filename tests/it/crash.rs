@@ -4,6 +4,7 @@
 //! A life is a walk through every [`Stage`]. One life goes undisturbed: it says which boundaries each stage reaches and
 //! how often, which calls it makes, and what is there at the end of each. In every other life each stage is killed at
 //! another one of these places, some of them again while they recover, and must come to the same end.
+#![allow(clippy::print_stderr, reason = "the table of kills is what a reader of the run wants to see")]
 
 mod life;
 mod seen;

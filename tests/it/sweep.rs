@@ -4,6 +4,8 @@
 //! Where a secret may be: in the file on the host that its template says, as that file is declared; in what the executor
 //! keeps of replaced files, which only root reads, and where the digest of such a file as a whole may stand too (one who
 //! reads it reads the file beside it); in the request to the edge; in memory.
+#![allow(clippy::type_complexity, reason = "tables of values, each used once")]
+#![allow(clippy::zombie_processes, reason = "a panic ends the test, and the test binary with it")]
 
 mod rig;
 mod search;

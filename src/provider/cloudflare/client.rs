@@ -281,7 +281,7 @@ impl Client {
     async fn send(&self, call: &str, request: reqwest::RequestBuilder, limit: usize) -> Result<Answer, Fault> {
         // The semaphore is never closed.
         let _slot = self.slots.acquire().await.ok();
-        let transport = |error| fault::transport(call, error);
+        let transport = |error: reqwest::Error| fault::transport(call, &error);
         let mut response = request.send().await.map_err(transport)?;
         let (status, headers) = (response.status().as_u16(), response.headers().clone());
         self.pace.note(status, &headers, Instant::now());

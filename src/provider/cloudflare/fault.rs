@@ -104,7 +104,7 @@ fn facts(status: u16, ray: Option<&str>) -> String {
 }
 
 /// The fault of a call that got no answer.
-pub(super) fn transport(call: &str, error: reqwest::Error) -> Fault {
+pub(super) fn transport(call: &str, error: &reqwest::Error) -> Fault {
     // A connection that was never made carried nothing; after that, nobody knows.
     let certain = error.is_connect() || error.is_builder();
     let at = error.url().map(|url| url.authority().to_owned()).unwrap_or_default();
@@ -120,7 +120,7 @@ pub(super) fn transport(call: &str, error: reqwest::Error) -> Fault {
         fault = fault.hint("check that the endpoint is up and reachable from this machine");
     }
     // The first cause alone: what the layers above it say is said here already.
-    let mut cause: &dyn std::error::Error = &error;
+    let mut cause: &dyn std::error::Error = error;
     while let Some(deeper) = cause.source() {
         cause = deeper;
     }
