@@ -148,10 +148,12 @@ fn processes(seen: &Seen) {
 fn shared_files(folder: &Path, begun: SystemTime, seen: &Seen) {
     for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
         let Ok(data) = entry.metadata() else { continue };
-        if data.is_file() && data.len() < 1 << 20 && data.modified().is_ok_and(|at| at >= begun) {
-            if let Some(sink) = file(Kind::Temporary, &entry.path()) {
-                seen.lock().unwrap().entry((Kind::Temporary, sink.bytes)).or_insert(sink.place);
-            }
+        if data.is_file()
+            && data.len() < 1 << 20
+            && data.modified().is_ok_and(|at| at >= begun)
+            && let Some(sink) = file(Kind::Temporary, &entry.path())
+        {
+            seen.lock().unwrap().entry((Kind::Temporary, sink.bytes)).or_insert(sink.place);
         }
     }
 }
