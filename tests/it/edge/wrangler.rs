@@ -45,7 +45,7 @@ fn write_project(project: &Path, greeting: &str, kv: &str) {
         "vars": { "GREETING": greeting, "CONF": { "a": 1 } },
         "kv_namespaces": [{ "binding": "KV", "id": kv }],
         "services": [{ "binding": "HELPER", "service": "helper" }],
-        "triggers": { "crons": ["*/5 * * * *"] },
+        "triggers": { "crons": ["0 4 29 2 *"] },
         "routes": [{ "pattern": "app.example.com/*", "zone_name": "example.com" }],
         "workers_dev": true,
     });
@@ -88,7 +88,7 @@ async fn wrangler_does_its_work_against_the_edge() {
     for host in ["app.example.com", "app.localhost"] {
         assert_eq!(bench.get(host, "/").await, (200, first.to_owned()), "{host}");
     }
-    assert_eq!(bench.done("GET", "/workers/scripts/app/schedules", None).await["schedules"][0]["cron"], "*/5 * * * *");
+    assert_eq!(bench.done("GET", "/workers/scripts/app/schedules", None).await["schedules"][0]["cron"], "0 4 29 2 *");
 
     write_project(project, "two", &kv);
     run(&["deploy", "--message", "second"], "").await;
