@@ -54,7 +54,6 @@ impl Call {
 
 /// What happens to a call.
 #[derive(Debug, Clone)]
-#[expect(dead_code, reason = "shared by several test files, each of which uses some")]
 pub(crate) enum Fault {
     /// It waits, then goes on.
     Delay(Duration),
