@@ -7,6 +7,7 @@
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
+use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
@@ -143,12 +144,23 @@ async fn serve(stream: UnixStream, calls: mpsc::Sender<Call>) -> std::io::Result
     write.write_all(text.as_bytes()).await
 }
 
-/// Asks the daemon that works on `data`; `None` where none listens.
+/// How long a daemon that has begun to work may take until it listens.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Asks the daemon that works on `data`; `None` where none listens, also after a while: one that has just been started may
+/// not do so yet.
 ///
 /// # Errors
 /// The system's, where the connection breaks.
 pub async fn ask(data: &Path, request: &Request) -> std::io::Result<Option<Answer>> {
-    let Ok(mut stream) = UnixStream::connect(path(data)).await else { return Ok(None) };
+    let begun = Instant::now();
+    let mut stream = loop {
+        match UnixStream::connect(path(data)).await {
+            Ok(stream) => break stream,
+            Err(_) if begun.elapsed() > PATIENCE => return Ok(None),
+            Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
+        }
+    };
     let mut text = serde_json::to_string(request).map_err(std::io::Error::other)?;
     text.push('\n');
     stream.write_all(text.as_bytes()).await?;

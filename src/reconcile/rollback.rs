@@ -1,16 +1,19 @@
 //! Apply a recorded revision again, at once, also while the remote is away; and keep the fault from coming back.
 
+use std::collections::BTreeSet;
+use std::sync::PoisonError;
 use std::time::Duration;
 
 use chrono::Utc;
 
 use super::{Context, Event, Look, Outcome, Step, Stop, load_rules, prepare, publish, recover, verdict, with_source};
 use crate::boundary;
-use crate::model::{Bundle, EnvironmentId, Inputs, Revision};
+use crate::definition::{self, Cache};
+use crate::model::{Bundle, EnvironmentId, Inputs, Revision, TreeError};
 use crate::policy;
 use crate::record::{Condition, ConditionReason, EnvironmentRecord, Generation, GenerationState, Quarantine, Revert, RunKind};
 use crate::secrets::Opener;
-use crate::source::Proposal;
+use crate::source::{Proposal, Source};
 
 /// How long the answer to a rollback waits for the revert to be pushed.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -56,7 +59,7 @@ impl RollbackError {
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::NoSuchRevision { environment, .. } => {
-                Some(format!("`trunkline history {environment}` lists the recorded revisions"))
+                Some(format!("`trunkline history {environment}` lists the recorded revisions; give at least four digits of one"))
             }
             Self::Ambiguous(_) => Some("give more digits; `trunkline history` lists the recorded revisions".to_owned()),
             Self::NoPrevious(environment) => Some(format!(
@@ -169,6 +172,7 @@ pub(super) async fn propose_left(context: &Context, environment: &EnvironmentId)
     let left = context.store.quarantine(environment);
     if matches!(left, Ok(Some(Quarantine { revert: Some(_), .. }))) {
         match propose(context, environment).await {
+            Ok((Ok(Proposal { pushed: false, .. }), _)) => {}
             Ok((Ok(proposal), _)) => tracing::info!(%environment, branch = proposal.branch, "Proposed the revert."),
             Ok((Err(reason), _)) => tracing::warn!(%environment, reason, "No revert was committed."),
             Err(error) => {
@@ -195,7 +199,13 @@ fn choose(
 ) -> Result<Generation, RollbackError> {
     let applied = generations.iter().filter(|g| g.state == GenerationState::Applied);
     let Some(to) = to else {
-        let mut before = applied.filter(|g| g.number < current.number && g.bundle != current.bundle);
+        // Before what a rollback brought back, not before the rollback: that would be the very fault.
+        let first = generations.iter().filter(|g| g.kind == RunKind::Apply && g.bundle == current.bundle);
+        let at = match current.kind {
+            RunKind::Apply => current.number,
+            RunKind::Rollback => first.map(|g| g.number).next().unwrap_or(current.number),
+        };
+        let mut before = applied.filter(|g| g.number < at && g.bundle != current.bundle);
         return before.next().cloned().ok_or_else(|| RollbackError::NoPrevious(environment.clone()));
     };
     let digits = to.rsplit("sha1:").next().unwrap_or(to);
@@ -255,6 +265,10 @@ async fn propose(context: &Context, environment: &EnvironmentId) -> Result<Propo
     };
     let proposed = commit_revert(context, environment, &abandoned, revert).await;
     boundary::reach("after_proposal");
+    if let (Ok(Proposal { pushed: false, refused: false, .. }), _) = &proposed {
+        // The remote is away: it is proposed again, at what its head is then.
+        return Ok(proposed);
+    }
     // Read again: a person may have lifted it meanwhile.
     if let Some(quarantine) = context.store.quarantine(environment)? {
         context.store.put_quarantine(environment, Some(&Quarantine { revert: None, ..quarantine }))?;
@@ -264,9 +278,7 @@ async fn propose(context: &Context, environment: &EnvironmentId) -> Result<Propo
 
 /// Commits the revert on a branch for people to merge. The rollback stands whether or not this succeeds.
 async fn commit_revert(context: &Context, environment: &EnvironmentId, abandoned: &Revision, revert: Revert) -> Proposed {
-    let others: Vec<EnvironmentRecord> =
-        context.store.environments().unwrap_or_default().into_iter().filter(|r| r.environment != *environment).collect();
-    let (mine, bad) = (environment.clone(), abandoned.clone());
+    let (mine, bad, cache) = (environment.clone(), abandoned.clone(), context.cache.clone());
     let Revert { good, inputs } = revert;
     let (proposed, touched) = with_source(&context.source, move |source| {
         let text = |error: crate::source::SourceError| crate::provider::chain(&error);
@@ -274,13 +286,20 @@ async fn commit_revert(context: &Context, environment: &EnvironmentId, abandoned
             Ok(changed) => changed,
             Err(error) => return (Err(text(error)), Vec::new()),
         };
-        let read_by = |inputs: &Option<Inputs>, path: &String| inputs.as_ref().is_none_or(|i| reads(i, path));
-        let paths: Vec<String> = changed.into_iter().filter(|path| read_by(&inputs, path)).collect();
-        let touched: Vec<EnvironmentId> = others
-            .into_iter()
-            .filter(|r| r.inputs.as_ref().is_some_and(|i| paths.iter().any(|p| reads(i, p))))
-            .map(|r| r.environment)
-            .collect();
+        let mut cache = cache.lock().unwrap_or_else(PoisonError::into_inner);
+        // What was read of either: a file that came has to go, and one that went has to come back.
+        let mut readers: Vec<(EnvironmentId, Inputs)> = inputs.into_iter().map(|inputs| (mine.clone(), inputs)).collect();
+        for commit in [&good.commit, &bad.commit] {
+            match inputs_at(source, commit, &mut cache) {
+                Ok(found) => readers.extend(found),
+                Err(error) => return (Err(error), Vec::new()),
+            }
+        }
+        let (own, others): (Vec<_>, Vec<_>) = readers.into_iter().partition(|(environment, _)| *environment == mine);
+        let paths: Vec<String> = changed.into_iter().filter(|path| own.iter().any(|(_, inputs)| reads(inputs, path))).collect();
+        let touched = others.into_iter().filter(|(_, inputs)| paths.iter().any(|path| reads(inputs, path)));
+        let touched: BTreeSet<EnvironmentId> = touched.map(|(environment, _)| environment).collect();
+        let touched: Vec<EnvironmentId> = touched.into_iter().collect();
         if paths.is_empty() {
             return (Err(format!("no file that {mine} reads differs between {good} and {bad}")), touched);
         }
@@ -300,6 +319,18 @@ async fn commit_revert(context: &Context, environment: &EnvironmentId, abandoned
     }
 }
 
+/// What each environment of a commit reads.
+fn inputs_at(source: &Source, commit: &str, cache: &mut Cache) -> Result<Vec<(EnvironmentId, Inputs)>, String> {
+    let tree = source.tree(commit).map_err(|error| crate::provider::chain(&error))?;
+    let text = |error: TreeError| crate::provider::chain(&error);
+    let (environments, _) = definition::environments(&tree).map_err(text)?;
+    let read = |environment: EnvironmentId| {
+        let inputs = definition::resolve(&tree, &environment, cache).map_err(text)?.inputs;
+        Ok((environment, inputs))
+    };
+    environments.into_iter().map(read).collect()
+}
+
 /// Pushes the proposal, and goes on where that takes long: the rollback does not wait for a remote that hangs.
 async fn push_proposal(context: &Context, proposal: Proposal) -> Proposal {
     let (network, mine) = (context.network.clone(), proposal.clone());
@@ -307,7 +338,7 @@ async fn push_proposal(context: &Context, proposal: Proposal) -> Proposal {
         let source = network.lock_owned().await;
         tokio::task::spawn_blocking(move || source.push_proposal(mine)).await
     });
-    let late = |reason: &str| Proposal { pushed: false, reason: Some(reason.to_owned()), ..proposal };
+    let late = |reason: &str| Proposal { pushed: false, refused: false, reason: Some(reason.to_owned()), ..proposal };
     match tokio::time::timeout(PATIENCE, push).await {
         Ok(Ok(Ok(pushed))) => pushed,
         Ok(_) => late("the push ended by a panic"),

@@ -109,7 +109,7 @@ pub enum SourceError {
     #[error(transparent)]
     Branch(#[from] super::BranchError),
     /// The commits do not differ in the paths that were to be reverted.
-    #[error("{base} is already like {good} in what was to be reverted")]
+    #[error("{base:.7} is already like {good:.7} in what was to be reverted")]
     NothingToRevert {
         /// The commit to revert from.
         base: String,

@@ -20,6 +20,8 @@ pub struct Proposal {
     pub commit: String,
     /// Whether the remote has it.
     pub pushed: bool,
+    /// Whether the remote answered, and did not take it.
+    pub refused: bool,
     /// Why not, where it has not.
     pub reason: Option<String>,
 }
@@ -75,19 +77,20 @@ impl Source {
                 id
             }
         };
-        Ok(Proposal { branch: branch.to_string(), commit: commit.to_string(), pushed: false, reason: None })
+        Ok(Proposal { branch: branch.to_string(), commit: commit.to_string(), pushed: false, refused: false, reason: None })
     }
 
     /// Pushes a proposal; what is returned says whether the remote has it.
     pub fn push_proposal(&self, proposal: Proposal) -> Proposal {
-        let reason = match self.try_push(&proposal) {
+        let (refused, reason) = match self.try_push(&proposal) {
             Ok(updates) => updates.into_iter().find_map(|(_, update)| match update {
                 Update::Taken => None,
-                Update::Rejected(reason) => Some(reason),
+                Update::Rejected(reason) => Some((true, Some(reason))),
             }),
-            Err(error) => Some(error.to_string()),
-        };
-        Proposal { pushed: reason.is_none(), reason, ..proposal }
+            Err(error) => Some((false, Some(error.to_string()))),
+        }
+        .unwrap_or_default();
+        Proposal { pushed: reason.is_none(), refused, reason, ..proposal }
     }
 
     fn try_push(&self, proposal: &Proposal) -> Result<Vec<(String, Update)>, SourceError> {

@@ -2,6 +2,7 @@
 //! counting proxy, a host's root, an identity, and the program itself, run as people run it.
 #![allow(dead_code, reason = "each behaviour takes what it needs")]
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -38,6 +39,8 @@ pub(crate) const WORKER: &str = r#"export default {
 pub(crate) struct World {
     pub(crate) folder: TempDir,
     pub(crate) edge: Option<Edge>,
+    /// Where the edge was that was stopped.
+    api: Option<SocketAddr>,
     pub(crate) proxy: Proxy,
     client: reqwest::Client,
 }
@@ -54,18 +57,12 @@ impl World {
     /// An edge on the real workerd, an empty remote, an identity; no definitions yet.
     pub(crate) async fn empty() -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let loopback = "127.0.0.1:0".parse().unwrap();
-        let token = Secret::new(TOKEN.as_bytes().to_vec());
-        let mut options = edge::Options::new(loopback, loopback, folder.path().join("edge"), token);
-        options.linger = Duration::ZERO;
-        options.faults = true;
-        options.workerd = Some(workerd());
-        let edge = edge::start(options).await.unwrap();
+        let edge = edge::start(edge_options(&folder.path().join("edge"), "127.0.0.1:0".parse().unwrap())).await.unwrap();
         let proxy = Proxy::start(edge.api_addr()).await;
         // One provider for the whole test binary; whoever is first installs it.
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
         let client = reqwest::Client::builder().no_proxy().build().unwrap();
-        let world = Self { folder, edge: Some(edge), proxy, client };
+        let world = Self { folder, edge: Some(edge), api: None, proxy, client };
         for path in ["clone", "host", "home"] {
             std::fs::create_dir(world.path(path)).unwrap();
         }
@@ -308,12 +305,54 @@ content = "kept by trunkline\n"
         answer["result"].clone()
     }
 
+    /// Uploads a script as somebody else would, into an account.
+    pub(crate) async fn upload_foreign(&self, account: &str, name: &str, source: &str) {
+        let api = self.edge.as_ref().unwrap().api_addr();
+        let metadata = r#"{"main_module":"index.js","compatibility_date":"2026-11-01"}"#;
+        let part = |head: &str, body: &str| format!("--B\r\nContent-Disposition: form-data; {head}\r\n\r\n{body}\r\n");
+        let body = part("name=\"metadata\"\r\nContent-Type: application/json", metadata)
+            + &part("name=\"index.js\"; filename=\"index.js\"\r\nContent-Type: application/javascript+module", source)
+            + "--B--\r\n";
+        let url = format!("http://{api}/client/v4/accounts/{account}/workers/scripts/{name}");
+        let request = self.client.put(url).bearer_auth(TOKEN).header("content-type", "multipart/form-data; boundary=B");
+        let answer: Value = request.body(body).send().await.unwrap().json().await.unwrap();
+        assert_eq!(answer["success"], true, "{answer}");
+    }
+
+    /// The body of a GET from the REST API, past the proxy.
+    pub(crate) async fn foreign_text(&self, path: &str) -> String {
+        let api = self.edge.as_ref().unwrap().api_addr();
+        let request = self.client.get(format!("http://{api}/client/v4{path}")).bearer_auth(TOKEN);
+        request.send().await.unwrap().text().await.unwrap()
+    }
+
+    /// Ends the edge, as its machine would on a restart. What it holds stays.
+    pub(crate) async fn stop_edge(&mut self) {
+        let edge = self.edge.take().unwrap();
+        self.api = Some(edge.api_addr());
+        edge.stop().await;
+    }
+
+    /// Starts it again where it was.
+    pub(crate) async fn start_edge(&mut self) {
+        self.edge = Some(edge::start(edge_options(&self.path("edge"), self.api.unwrap())).await.unwrap());
+    }
+
     /// Ends the edge; the world's folder goes with it.
     pub(crate) async fn end(mut self) {
         if let Some(edge) = self.edge.take() {
             edge.stop().await;
         }
     }
+}
+
+fn edge_options(data: &Path, api: SocketAddr) -> edge::Options {
+    let token = Secret::new(TOKEN.as_bytes().to_vec());
+    let mut options = edge::Options::new(api, "127.0.0.1:0".parse().unwrap(), data.to_owned(), token);
+    options.linger = Duration::ZERO;
+    options.faults = true;
+    options.workerd = Some(workerd());
+    options
 }
 
 impl Ran {
