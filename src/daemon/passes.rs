@@ -238,7 +238,10 @@ impl Loop<'_> {
                 self.idle(&environment);
             }
             Ok(Ended::Rollback(environment)) => {
-                self.again.entry(environment.clone()).or_default();
+                // A name that nobody defined gets no record by being asked for.
+                if self.context.store.environment(&environment).is_ok_and(|record| record.is_some()) {
+                    self.again.entry(environment.clone()).or_default();
+                }
                 self.push();
                 self.idle(&environment);
             }

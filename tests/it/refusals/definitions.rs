@@ -54,7 +54,7 @@ const CASES: &[Case] = &[
     Case {
         what: "a secret that is not there",
         make: |world| world.edit(FILE, "{ secret = \"key\" }", "{ secret = \"kye\" }"),
-        says: &["production.toml:20", "kye", "^"],
+        says: &["production.toml:19", "kye", "^"],
     },
 ];
 
