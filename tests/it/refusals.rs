@@ -1,4 +1,5 @@
 //! Bad input through the whole program: a clear error, the last good state untouched, other environments go on.
+#![allow(clippy::print_stdout, reason = "what is printed is what a person reads: shown when a test fails")]
 
 mod command_line;
 mod definitions;

@@ -1,4 +1,5 @@
 //! Back to a recorded revision, at once: what it takes back stays away until somebody changes it or says so.
+#![allow(clippy::print_stdout, reason = "what is printed is what a person reads: shown when a test fails")]
 
 mod asked;
 mod away;
