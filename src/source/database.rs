@@ -33,6 +33,10 @@ const CONFIG: &str = "\
 \tauto = false
 ";
 
+/// For how long a held database is waited for. A process that has just been forked shares its parent's locks until it runs
+/// its program, so that a lock outlives its holder by moments.
+const OWNER_PATIENCE: Duration = Duration::from_millis(500);
+
 /// Holds the database for this process; released when it is dropped or the process dies.
 pub(super) struct Owner {
     _lock: File,
@@ -43,7 +47,7 @@ pub(super) fn open(options: &Options) -> Result<(Repository, Owner), SourceError
     let path = options.database.as_path();
     fs::create_dir_all(path).map_err(SourceError::database(path))?;
     let lock = lock_file(&path.join("trunkline-owner")).map_err(SourceError::database(path))?;
-    if !try_lock(&lock).map_err(SourceError::database(path))? {
+    if !lock_within(&lock, OWNER_PATIENCE).map_err(SourceError::database(path))? {
         return Err(SourceError::Busy(path.to_owned()));
     }
     end_orphan(path)?;
@@ -92,6 +96,19 @@ fn try_lock(file: &File) -> io::Result<bool> {
         Ok(()) => Ok(true),
         Err(rustix::io::Errno::WOULDBLOCK) => Ok(false),
         Err(error) => Err(error.into()),
+    }
+}
+
+fn lock_within(file: &File, patience: Duration) -> io::Result<bool> {
+    let give_up = Instant::now() + patience;
+    loop {
+        if try_lock(file)? {
+            return Ok(true);
+        }
+        if Instant::now() > give_up {
+            return Ok(false);
+        }
+        std::thread::sleep(Duration::from_millis(10));
     }
 }
 
