@@ -15,8 +15,8 @@ pub const ALL: [&str; 33] = [
     "before_generation",
     "before_intent",
     "after_intent",
-    "after_namespace",
-    "after_namespace_delete",
+    "after_listed",
+    "after_listed_delete",
     "after_worker",
     "after_version",
     "after_deployment",
@@ -47,8 +47,8 @@ pub const ALL: [&str; 33] = [
 
 /// Those between an effect on a target and its record in the journal.
 pub const UNRECORDED: [&str; 15] = [
-    "after_namespace",
-    "after_namespace_delete",
+    "after_listed",
+    "after_listed_delete",
     "after_worker",
     "after_version",
     "after_deployment",

@@ -50,7 +50,7 @@ fn claims(wanted: &Desired) -> Vec<(&'static str, &str)> {
             let routes = worker.routes.iter().map(|route| ("route", route.pattern.as_str()));
             [("script", worker.script.as_str())].into_iter().chain(routes).collect()
         }
-        Spec::Kv(kv) => vec![("namespace", &kv.title)],
+        Spec::Platform(platform) => vec![(platform.sort.as_str(), &platform.claim)],
         Spec::File(file) => vec![("path", &file.path)],
     }
 }

@@ -9,20 +9,25 @@
 //! **Invariant:** pure but for the tree; no clock. The same tree gives the same bytes. No secret is opened here. No
 //! input makes it panic, and no input makes it read or keep more than the bounds of [`limit`].
 
+mod bindings;
 mod cache;
 mod contested;
 mod cron;
 mod file;
 mod layer;
 pub mod limit;
+mod modules;
 mod origin;
+mod platform;
 mod reading;
+mod references;
 mod repository;
 mod resolve;
 mod scalar;
 mod schema;
 mod scope;
 mod selector;
+mod target;
 mod template;
 mod worker;
 mod written;

@@ -1,21 +1,23 @@
 //! The whole resolution of one environment: read, draft, refer, assemble.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use super::cache::Cache;
 use super::file::file;
 use super::layer::Layers;
 use super::origin::Tracing;
+use super::platform::Writing;
 use super::reading::Reading;
+use super::references::{Needs, check_cycles, check_moved, check_placement};
 use super::repository::{environment_path, hosts, policies, tenant_root};
 use super::scalar;
-use super::scope::{Draft, Scope, told};
+use super::scope::{Scope, told};
 use super::worker::{Reference, worker};
 use super::written::{DriftToml, LATER_KEYS, SecretRefToml, SectionToml};
 use crate::document::{Fault, Node, Place, Placed, Table, decode, shown};
 use crate::model::{
-    Address, Bundle, Contents, Desired, DesiredState, Diagnostic, DriftMode, EnvironmentId, Inputs, InstanceKey, Kind, KvSpec,
-    Origin, Recorder, ResourceName, Severity, Spec, Sync, TargetName, Tree, TreeError,
+    Address, Bundle, Contents, Desired, DesiredState, Diagnostic, DriftMode, EnvironmentId, Inputs, InstanceKey, Kind, Origin,
+    Recorder, ResourceName, Severity, Spec, Sync, TargetName, Tree, TreeError,
 };
 
 /// What an environment's definitions say, or what is wrong with them.
@@ -129,19 +131,26 @@ struct Common {
 fn resources(reading: &mut Reading<'_>, scope: &Scope, contents: &mut Contents) -> Result<Resources, TreeError> {
     let mut found = Found { resources: Resources::new(), claims: BTreeMap::new() };
     let address = |kind, name: &ResourceName| Address { environment: scope.environment.clone(), kind, name: name.clone() };
-    let mut calls: BTreeMap<ResourceName, Vec<Reference>> = BTreeMap::new();
+    let mut needs: Needs = BTreeMap::new();
 
-    for draft in scope.kv.values() {
-        let mut tracing = Tracing::of(reading, draft.key);
-        tracing.field(reading, "title", draft.written.title.as_ref().map(|title| title.place));
-        let address = address(Kind::Kv, &draft.name);
-        let (adopt, moved) = (draft.written.adopt.unwrap_or_default(), draft.written.moved.clone());
-        check_moved(reading, scope, Kind::Kv, draft, moved.as_ref());
-        let is_named = draft.written.title.is_some();
-        let common = Common { address, key: draft.key, adopt, moved, is_named, origin: tracing.into_origin() };
-        if let Some(title) = &draft.claim {
-            let specs = draft.targets.iter().map(|target| (target.clone(), Spec::Kv(KvSpec { title: title.clone() })));
-            found.add(reading, &common, specs.collect(), &[]);
+    for (kind, drafts) in &scope.platform {
+        for draft in drafts.values() {
+            let mut tracing = Tracing::of(reading, draft.key);
+            let (adopt, moved) = (draft.written.adopt(), draft.written.moved().cloned());
+            check_moved(reading, scope, *kind, (&draft.name, moved.as_ref()));
+            let (spec, references) = {
+                let (tracing, contents) = (&mut tracing, &mut *contents);
+                let mut writing = Writing { reading, scope, draft, tracing, contents, references: Vec::new() };
+                (draft.written.spec(&mut writing)?, writing.references)
+            };
+            check_placement(reading, scope, draft, &references);
+            let (address, is_named) = (address(*kind, &draft.name), draft.written.named().is_some());
+            let common = Common { address, key: draft.key, adopt, moved, is_named, origin: tracing.into_origin() };
+            if let Some(spec) = spec {
+                let specs = draft.targets.iter().map(|target| (target.clone(), Spec::Platform(spec.clone())));
+                found.add(reading, &common, specs.collect(), &references);
+            }
+            needs.insert((*kind, draft.name.clone()), references);
         }
     }
     for draft in scope.workers.values() {
@@ -150,26 +159,26 @@ fn resources(reading: &mut Reading<'_>, scope: &Scope, contents: &mut Contents) 
         check_placement(reading, scope, draft, &references);
         let address = address(Kind::Worker, &draft.name);
         let (adopt, moved) = (draft.written.adopt.unwrap_or_default(), draft.written.moved.clone());
-        check_moved(reading, scope, Kind::Worker, draft, moved.as_ref());
+        check_moved(reading, scope, Kind::Worker, (&draft.name, moved.as_ref()));
         let is_named = draft.written.name.is_some();
         let common = Common { address, key: draft.key, adopt, moved, is_named, origin: tracing.into_origin() };
         if let Some(spec) = spec {
             let specs = draft.targets.iter().map(|target| (target.clone(), Spec::Worker(spec.clone())));
             found.add(reading, &common, specs.collect(), &references);
         }
-        calls.insert(draft.name.clone(), references);
+        needs.insert((Kind::Worker, draft.name.clone()), references);
     }
     for draft in scope.files.values() {
         let mut tracing = Tracing::of(reading, draft.key);
         let specs = file(reading, scope, draft, (&mut tracing, contents))?;
         let address = address(Kind::File, &draft.name);
         let (adopt, moved) = (draft.written.adopt.unwrap_or_default(), draft.written.moved.clone());
-        check_moved(reading, scope, Kind::File, draft, moved.as_ref());
+        check_moved(reading, scope, Kind::File, (&draft.name, moved.as_ref()));
         let common = Common { address, key: draft.key, adopt, moved, is_named: true, origin: tracing.into_origin() };
         let specs = specs.into_iter().map(|(target, spec)| (target, Spec::File(spec)));
         found.add(reading, &common, specs.collect(), &[]);
     }
-    check_cycles(reading, &calls);
+    check_cycles(reading, &needs);
     Ok(found.resources)
 }
 
@@ -218,105 +227,6 @@ impl Found {
             );
         } else {
             self.claims.insert(claim, (common.address.clone(), common.key));
-        }
-    }
-}
-
-/// What a Worker refers to must live on each of its targets.
-fn check_placement<T>(reading: &mut Reading<'_>, scope: &Scope, draft: &Draft<T>, references: &[Reference]) {
-    for (kind, name, place) in references {
-        let (there, key) = match kind {
-            Kind::Kv => match scope.kv.get(name) {
-                Some(other) if !other.dropped.contains("on") => (&other.targets, other.key),
-                _ => continue,
-            },
-            Kind::Worker => match scope.workers.get(name) {
-                Some(other) if !other.dropped.contains("on") => (&other.targets, other.key),
-                _ => continue,
-            },
-            Kind::File => continue,
-        };
-        let missing: Vec<String> = draft.targets.difference(there).map(|target| format!("`{target}`")).collect();
-        if there.is_empty() || missing.is_empty() {
-            continue;
-        }
-        let list = there.iter().map(|target| format!("`{target}`")).collect::<Vec<_>>().join(", ");
-        reading.fault(
-            Fault::new(*place, format!("`{kind}.{name}` is not on {}, where this Worker is", missing.join(", ")))
-                .related(key, format!("this is on {list} only"))
-                .hint("give both the same `on`"),
-        );
-    }
-}
-
-fn check_moved<T>(reading: &mut Reading<'_>, scope: &Scope, kind: Kind, draft: &Draft<T>, moved: Option<&Placed<ResourceName>>) {
-    let Some(moved) = moved else { return };
-    let still_there = match kind {
-        Kind::Kv => scope.kv.get(&moved.value).map(|other| other.key),
-        Kind::Worker => scope.workers.get(&moved.value).map(|other| other.key),
-        Kind::File => scope.files.get(&moved.value).map(|other| other.key),
-    };
-    let others: Vec<(&ResourceName, Place)> = match kind {
-        Kind::Kv => movers(&scope.kv, &moved.value, |t| t.moved.as_ref()),
-        Kind::Worker => movers(&scope.workers, &moved.value, |t| t.moved.as_ref()),
-        Kind::File => movers(&scope.files, &moved.value, |t| t.moved.as_ref()),
-    };
-    if let Some(key) = still_there {
-        reading.fault(
-            Fault::new(moved.place, format!("`{kind}.{}` is still defined, so that nothing has moved from it", moved.value))
-                .related(key, "defined here")
-                .hint("remove `moved`, or the old table"),
-        );
-    } else if let Some((other, place)) = others.into_iter().find(|(name, _)| **name < draft.name) {
-        let message = format!("`{kind}.{other}` and `{kind}.{}` both moved from `{kind}.{}`", draft.name, moved.value);
-        reading.fault(Fault::new(moved.place, message).related(place, "the other one").hint("keep one `moved`"));
-    }
-}
-
-fn movers<'a, T>(
-    drafts: &'a BTreeMap<ResourceName, Draft<T>>,
-    from: &ResourceName,
-    moved: impl Fn(&T) -> Option<&Placed<ResourceName>>,
-) -> Vec<(&'a ResourceName, Place)> {
-    drafts
-        .iter()
-        .filter_map(|(name, draft)| moved(&draft.written).filter(|m| m.value == *from).map(|m| (name, m.place)))
-        .collect()
-}
-
-/// Workers that call each other cannot be created in any order.
-fn check_cycles(reading: &mut Reading<'_>, calls: &BTreeMap<ResourceName, Vec<Reference>>) {
-    let mut done: BTreeSet<&ResourceName> = BTreeSet::new();
-    for start in calls.keys() {
-        // An explicit stack: a chain of thousands of Workers is no reason to run out of the real one.
-        let mut path: Vec<(&ResourceName, usize)> = Vec::new();
-        if !done.contains(start) {
-            path.push((start, 0));
-        }
-        while let Some((name, next)) = path.last_mut() {
-            let name: &ResourceName = name;
-            let callees = calls.get(name).map_or(&[][..], Vec::as_slice);
-            let Some((kind, callee, place)) = callees.get(*next) else {
-                done.insert(name);
-                path.pop();
-                continue;
-            };
-            *next += 1;
-            if *kind != Kind::Worker || done.contains(callee) {
-                continue;
-            }
-            if let Some(at) = path.iter().position(|(open, _)| *open == callee) {
-                let cycle = path[at..].iter().map(|(name, _)| *name).chain([callee]);
-                let cycle = cycle.map(|name| format!("worker.{name}")).collect::<Vec<_>>().join(" -> ");
-                reading.fault(
-                    Fault::new(*place, format!("these Workers need each other: {cycle}"))
-                        .hint("remove one of the service bindings; a call back can go over a route"),
-                );
-                continue;
-            }
-            if let Some((known, _)) = calls.get_key_value(callee) {
-                path.push((known, 0));
-            }
         }
     }
 }

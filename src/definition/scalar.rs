@@ -116,6 +116,23 @@ pub(super) fn title(text: &str) -> Result<String, Refused> {
     Ok(text.to_owned())
 }
 
+/// An R2 bucket's name. Source: developers.cloudflare.com/r2/buckets/create-buckets.
+pub(super) fn bucket_name(text: &str) -> Result<String, Refused> {
+    let edge = |b: &u8| b.is_ascii_lowercase() || b.is_ascii_digit();
+    let bytes = text.as_bytes();
+    let sound = (3..=63).contains(&bytes.len())
+        && bytes.iter().all(|b| edge(b) || *b == b'-')
+        && bytes.first().is_some_and(edge)
+        && bytes.last().is_some_and(edge);
+    if sound {
+        return Ok(text.to_owned());
+    }
+    refuse(
+        format!("`{}` is not a name for a bucket", shown(text)),
+        "names have 3 to 63 of a-z, 0-9 and `-`, and begin and end with a letter or a digit",
+    )
+}
+
 /// An API's address, without a final slash.
 pub(super) fn endpoint(text: &str) -> Result<String, Refused> {
     let hint = "write an address such as `https://edge.fra.example.com/client/v4`";

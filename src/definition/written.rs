@@ -9,10 +9,11 @@ use serde::Deserialize;
 use crate::document::{Entries, Placed};
 use crate::model::ResourceName;
 
+use super::platform::{KvToml, R2Toml};
 use super::selector::OnToml;
 
 /// Keys of the top level of an environment's files, that is, the fields of [`EnvironmentToml`].
-pub(super) const ENVIRONMENT_KEYS: [&str; 7] = ["environment", "cloudflare", "edge", "worker", "kv", "file", "secret"];
+pub(super) const ENVIRONMENT_KEYS: [&str; 8] = ["environment", "cloudflare", "edge", "worker", "kv", "r2", "file", "secret"];
 
 /// Keys that later versions of the format have: said so, instead of guessing a name that is near.
 pub(super) const LATER_KEYS: &[&str] = &[
@@ -33,7 +34,6 @@ pub(super) const LATER_KEYS: &[&str] = &[
     "dns",
     "domain",
     "ruleset",
-    "r2",
     "d1",
     "queue",
     "queues",
@@ -69,6 +69,9 @@ pub(super) struct EnvironmentToml {
     /// Workers KV namespaces.
     #[serde(default)]
     pub(super) kv: Entries<KvToml>,
+    /// R2 buckets.
+    #[serde(default)]
+    pub(super) r2: Entries<R2Toml>,
     /// Files on hosts.
     #[serde(default)]
     pub(super) file: Entries<FileToml>,
@@ -276,13 +279,15 @@ pub(super) struct TriggersToml {
     pub(super) crons: Option<Vec<Placed<String>>>,
 }
 
-/// One resource that a Worker's code sees: exactly one of `kv`, `service`, `script`, `secret`.
+/// One resource that a Worker's code sees: exactly one of `kv`, `r2`, `service`, `script`, `secret`.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(rename = "Binding")]
 pub(super) struct BindingToml {
     /// The key of a KV namespace of this environment.
     pub(super) kv: Option<Placed<ResourceName>>,
+    /// The key of an R2 bucket of this environment.
+    pub(super) r2: Option<Placed<ResourceName>>,
     /// The key of a Worker of this environment.
     pub(super) service: Option<Placed<ResourceName>>,
     /// The name, at the target, of a Worker that this environment does not define.
@@ -291,21 +296,6 @@ pub(super) struct BindingToml {
     pub(super) entrypoint: Option<Placed<String>>,
     /// The key of a secret of this environment.
     pub(super) secret: Option<Placed<ResourceName>>,
-}
-
-/// A Workers KV namespace.
-#[derive(Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-#[schemars(rename = "Kv")]
-pub(super) struct KvToml {
-    /// Where it lives; every target that takes KV namespaces unless said otherwise.
-    pub(super) on: Option<Placed<OnToml>>,
-    /// Its title at the target; its key, `-` and the environment's name unless said otherwise.
-    pub(super) title: Option<Placed<String>>,
-    /// Take over a namespace of this title that is there and not ours.
-    pub(super) adopt: Option<bool>,
-    /// Its former key, when it was renamed.
-    pub(super) moved: Option<Placed<ResourceName>>,
 }
 
 /// A file on a host: exactly one of `source`, `template`, `content`.

@@ -5,47 +5,8 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+use super::kind::Kind;
 use super::name::{EnvironmentName, ResourceName, TargetName, TenantName};
-
-/// The sorts of thing that Trunkline manages.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Kind {
-    /// A Workers KV namespace.
-    Kv,
-    /// A Worker.
-    Worker,
-    /// A file on a host.
-    File,
-}
-
-impl Kind {
-    /// Every kind, in the order in which they are listed for people.
-    pub const ALL: [Self; 3] = [Self::Kv, Self::Worker, Self::File];
-
-    /// The word used in definitions and addresses.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Kv => "kv",
-            Self::Worker => "worker",
-            Self::File => "file",
-        }
-    }
-
-    /// Whether deleting an instance destroys data that Git does not hold.
-    pub fn holds_data(self) -> bool {
-        match self {
-            Self::Kv => true,
-            Self::Worker | Self::File => false,
-        }
-    }
-}
-
-impl fmt::Display for Kind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.as_str())
-    }
-}
 
 /// A text that is no address; says what form is expected.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use super::address::Kind;
+use super::kind::Kind;
 use super::name::ResourceName;
 
 /// Where instances live.
@@ -38,8 +38,9 @@ impl TargetKind {
     /// Whether resources of `kind` can live there.
     pub fn takes(&self, kind: Kind) -> bool {
         match self {
-            Self::Cloudflare(_) | Self::Edge(_) => matches!(kind, Kind::Worker | Kind::Kv),
-            Self::Host(_) => matches!(kind, Kind::File),
+            Self::Cloudflare(_) => kind != Kind::File,
+            Self::Edge(_) => matches!(kind, Kind::Worker | Kind::Kv),
+            Self::Host(_) => kind == Kind::File,
         }
     }
 

@@ -12,7 +12,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::change::Action;
 use super::inventory::{Inventory, Owned};
 use super::recover::Attempt;
-use crate::model::{Binding, Desired, DesiredState, InstanceKey, Kind, Spec, TargetName};
+use crate::model::{Binding, Desired, DesiredState, InstanceKey, Kind, Renaming, Spec, TargetName};
 
 /// What is to be observed of one instance.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,13 +36,8 @@ pub struct Lookups<'a> {
 }
 
 /// Whether the target can give an instance of `kind` another name, keeping what it is.
-///
-/// A kind that holds data must be renamed in place: the replacement of one would destroy the data.
 pub(super) fn renames_in_place(kind: Kind) -> bool {
-    match kind {
-        Kind::Kv => true,
-        Kind::Worker | Kind::File => false,
-    }
+    kind.renaming() == Renaming::InPlace
 }
 
 /// What moves, new key to former key: the definition says `moved`, the former key is owned and no longer defined, the
@@ -83,11 +78,7 @@ pub fn inherit_claims<'a>(desired: &'a DesiredState, inventory: &Inventory) -> C
     for (key, wanted) in &mut settled.resources {
         follow_services(wanted, &key.target, &inherited);
         if let Some((_, claim)) = inherited.get(key) {
-            match &mut wanted.spec {
-                Spec::Worker(worker) => worker.script.clone_from(claim),
-                Spec::Kv(kv) => kv.title.clone_from(claim),
-                Spec::File(file) => file.path.clone_from(claim),
-            }
+            wanted.spec.rename(claim);
         }
     }
     Cow::Owned(settled)

@@ -98,10 +98,10 @@ pub(super) struct Ours {
 pub(super) fn ours(kind: Kind, observed: &Properties, desired: &Properties, last: &Properties) -> Ours {
     let mut result = Ours::default();
     for (name, value) in observed {
-        if left_alone(kind, name) && !desired.contains_key(name) {
+        if kind.is_left_alone(name) && !desired.contains_key(name) {
             continue;
         }
-        if is_whole(kind, name) {
+        if kind.is_whole(name) {
             result.properties.insert(name.clone(), value.clone());
             continue;
         }
@@ -139,23 +139,4 @@ fn restrict(observed: &Value, desired: Option<&Value>, last: Option<&Value>) -> 
 
 fn item_of<'a>(side: Option<&'a Value>, item: &str) -> Option<&'a Value> {
     side?.as_table()?.get(item)
-}
-
-/// Tables that are one thing: the code of a Worker and the flags that say how it runs are uploaded together and mean
-/// something only together, so that an item which somebody added is drift. Bindings, crons and routes are not among
-/// them: others may add theirs, and the executor keeps them.
-fn is_whole(kind: Kind, name: &str) -> bool {
-    match kind {
-        Kind::Worker => matches!(name, "modules" | "compatibility_flags"),
-        Kind::File => name == "secrets",
-        Kind::Kv => false,
-    }
-}
-
-/// Fields of which the absence in a definition means "as it is", not "none".
-fn left_alone(kind: Kind, name: &str) -> bool {
-    match kind {
-        Kind::File => matches!(name, "owner" | "group"),
-        Kind::Worker | Kind::Kv => false,
-    }
 }

@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::change::Action;
 use super::compare::{differences, ours};
 use super::inventory::{Inventory, Owned};
-use crate::model::{Address, Digest, InstanceKey, Kind, Observed, ObservedState, Present, Properties, Revision, Value};
+use crate::model::{Address, Digest, Identity, InstanceKey, Observed, ObservedState, Present, Properties, Revision, Value};
 
 /// An operation of the journal whose outcome was never seen.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -101,10 +101,10 @@ fn happened(attempt: &Attempt, present: &Present, last: Option<&Owned>, complete
         let marked = present.owner.as_ref().is_none_or(|owner| *owner == attempt.key.address);
         return attempt.action != Action::Move || marked;
     }
-    match attempt.key.address.kind {
-        // A namespace carries no mark. Its title is unique in the account, and nothing had it when the intent to make
-        // it was written: one that is there now was made by us.
-        Kind::Kv => match attempt.action {
+    match attempt.key.address.kind.identity() {
+        // It carries no mark. Its name is unique in the account, and nothing had it when the intent to make it was
+        // written: one that is there now was made by us.
+        Identity::Id => match attempt.action {
             Action::Create | Action::Adopt | Action::Update | Action::Move => {
                 complete && last.is_none_or(|owned| owned.fingerprint != present.fingerprint)
             }
@@ -112,7 +112,7 @@ fn happened(attempt: &Attempt, present: &Present, last: Option<&Owned>, complete
         },
         // The owner's mark is written at creation and outlives what others upload since. Nothing was there when the
         // intent to make it was written: one that carries our mark now was made by us.
-        Kind::Worker | Kind::File => attempt.action == Action::Create && present.owner.as_ref() == Some(&attempt.key.address),
+        Identity::Mark => attempt.action == Action::Create && present.owner.as_ref() == Some(&attempt.key.address),
     }
 }
 

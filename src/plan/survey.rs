@@ -12,7 +12,9 @@ use super::change::BlockReason;
 use super::claims::{moves, renames_in_place};
 use super::inventory::{Inventory, Owned};
 use super::planner::Input;
-use crate::model::{Address, Desired, InstanceKey, Kind, Observed, ObservedState, Present, Properties, TargetName};
+use crate::model::{
+    Address, Desired, Identity, InstanceKey, Kind, Observed, ObservedState, Present, Properties, Renaming, TargetName,
+};
 
 /// A defined instance that can be planned for.
 pub(super) struct Wanted<'a> {
@@ -222,6 +224,14 @@ fn stand<'a>(survey: &mut Survey<'a>, input: &Input<'a>, names: &Names<'_>, key:
             return;
         }
     };
+    if matches!(standing, Standing::Replaced(_)) && kind.renaming() == Renaming::Refused {
+        let was = owned.map_or("", |owned| owned.claim.as_str());
+        let message = format!(
+            "it is called `{was}`, cannot be renamed, and a new one would begin without its data; keep the name, or define a second {kind}"
+        );
+        survey.blocked.insert(key.clone(), BlockReason::NotOurs(message));
+        return;
+    }
     if let (Standing::Replaced(present), Some(owned)) = (standing, owned)
         && let Some(reason) = not_as_left(former, owned, present)
     {
@@ -236,12 +246,12 @@ fn stand<'a>(survey: &mut Survey<'a>, input: &Input<'a>, names: &Names<'_>, key:
 fn not_as_left(key: &InstanceKey, owned: &Owned, present: &Present) -> Option<String> {
     let content = |properties: &Properties| properties.get("content").cloned();
     match key.address.kind {
-        Kind::Worker | Kind::Kv => None,
         Kind::File if present.owner.as_ref() != Some(&key.address) => {
             Some("the host has no record that it is ours; delete it by hand if it is not needed".to_owned())
         }
         Kind::File => (content(&present.properties) != content(&owned.properties))
             .then(|| "it was edited since it was applied; delete it by hand if it is not needed".to_owned()),
+        _ => None,
     }
 }
 
@@ -287,15 +297,15 @@ fn leave<'a>(survey: &mut Survey<'a>, input: &Input<'a>, key: &InstanceKey, owne
     };
 }
 
-/// Whether an unmarked thing is the one that we applied. A KV namespace can carry no mark, and is known by its id;
-/// the others carry one from their creation on.
+/// Whether an unmarked thing is the one that we applied: what can carry no mark is known by its id; the others carry one
+/// from their creation on.
 fn same_thing(kind: Kind, owned: &Owned, present: &Present) -> bool {
-    match kind {
-        Kind::Kv => match (owned.attributes.get("id"), present.attributes.get("id")) {
+    match kind.identity() {
+        Identity::Id => match (owned.attributes.get("id"), present.attributes.get("id")) {
             (Some(applied), Some(there)) => applied == there,
             _ => true,
         },
-        Kind::Worker | Kind::File => false,
+        Identity::Mark => false,
     }
 }
 

@@ -43,11 +43,7 @@ pub(super) fn of_creation(scene: &Scene<'_>, key: &InstanceKey, wanted: &Wanted<
 
 /// Why the name at the target changes.
 pub(super) fn of_claim(commit: &str, kind: Kind, origin: &Origin) -> Why {
-    let field = match kind {
-        Kind::Worker => "script",
-        Kind::Kv => "title",
-        Kind::File => "path",
-    };
+    let field = kind.claim_field();
     Why { field: field.to_owned(), cause: defined(origin, &[field.to_owned()], commit) }
 }
 

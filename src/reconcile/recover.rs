@@ -6,7 +6,7 @@ use chrono::Utc;
 
 use super::{Context, Scene, Stop};
 use crate::boundary;
-use crate::model::{EnvironmentId, InstanceKey, Kind, ObservedState};
+use crate::model::{EnvironmentId, Identity, InstanceKey, ObservedState};
 use crate::plan::{self, Action, Attempt, Inventory, Owned, Resolution};
 use crate::record::{ConditionReason, Operation, OperationState};
 use crate::store::Settled;
@@ -14,8 +14,8 @@ use crate::store::Settled;
 /// Operations of which no effect was seen, by instance, since the last one for it that was done.
 pub(super) type Lost = BTreeMap<InstanceKey, Vec<Operation>>;
 
-/// The attempts to be looked for; stops where one has still to settle. A namespace carries no mark by which it would be
-/// known as ours when its creation takes effect late, after nothing was seen of it: it is looked for again.
+/// The attempts to be looked for; stops where one has still to settle. What carries no mark is not
+/// known as ours by itself when its creation takes effect late, after nothing was seen of it: it is looked for again.
 pub(super) fn attempts(context: &Context, environment: &EnvironmentId, lost: &Lost) -> Result<Vec<Attempt>, Stop> {
     let unresolved = context.store.unresolved(environment).map_err(|error| Stop::internal(&error))?;
     let now = Utc::now();
@@ -26,7 +26,8 @@ pub(super) fn attempts(context: &Context, environment: &EnvironmentId, lost: &Lo
         let message = format!("{} outcome(s) unknown, observed after {}", unresolved.len(), last.format("%Y-%m-%dT%H:%M:%SZ"));
         return Err(Stop::waiting(ConditionReason::Settling, message, Some(wait)));
     }
-    let unmarked = |operation: &&Operation| operation.key.address.kind == Kind::Kv && operation.action == Action::Create;
+    let unmarked =
+        |operation: &&Operation| operation.key.address.kind.identity() == Identity::Id && operation.action == Action::Create;
     let late = lost.values().flatten().filter(unmarked).cloned();
     Ok(late.chain(unresolved).map(attempt).collect())
 }

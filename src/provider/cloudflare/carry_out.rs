@@ -9,7 +9,7 @@
 //! **Invariant:** an order whose first write was certainly refused is refused; after a first effect every failure is
 //! unknown.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use futures_util::future::{join, join_all};
 
@@ -18,13 +18,13 @@ use crate::plan::{Action, Precondition};
 use crate::provider::{Order, Outcome, ProviderError, Receipt};
 
 use super::CloudflareProvider;
+use super::collection::Lists;
 use super::fault::Fault;
-use super::lists::{self, Lists, zones_of};
+use super::lists::{self, zones_of};
 use super::observe::zones_in;
 use super::path::Grammar;
 use super::read::{self, Active};
-use super::wire::Namespace;
-use super::{kv, worker};
+use super::{collection, worker};
 
 /// Which version a Worker's requests are to go to after an order.
 pub(super) enum Expected {
@@ -41,11 +41,10 @@ pub(super) async fn carry_out(provider: &CloudflareProvider, orders: &[Order]) -
     let zones: BTreeSet<String> = orders.iter().flat_map(zones).collect();
     let workers =
         async { if of(Kind::Worker) { Some(lists::read(&provider.client, &provider.account, &zones).await) } else { None } };
-    let namespaces =
-        async { if of(Kind::Kv) { Some(lists::read_namespaces(&provider.client, &provider.account).await) } else { None } };
-    let (workers, namespaces) = join(workers, namespaces).await;
+    let kinds = orders.iter().map(|order| order.change.key.address.kind);
+    let (workers, collections) = join(workers, collection::lists(provider, kinds, &listed_zones(orders))).await;
     let steps = join_all(
-        orders.iter().zip(actives).map(|(order, active)| Box::pin(step(provider, &workers, &namespaces, order, active))),
+        orders.iter().zip(actives).map(|(order, active)| Box::pin(step(provider, &workers, &collections, order, active))),
     )
     .await;
     if !steps.iter().any(Result::is_ok) {
@@ -79,23 +78,29 @@ async fn active(provider: &CloudflareProvider, order: &Order) -> Option<Result<O
 /// Carries out one order: what is to be confirmed, or what became of it already.
 async fn step(
     provider: &CloudflareProvider,
-    workers: &Option<Result<Lists, Fault>>,
-    namespaces: &Option<Result<Vec<Namespace>, Fault>>,
+    workers: &Option<Result<lists::Lists, Fault>>,
+    collections: &Lists,
     order: &Order,
     active: Option<Result<Option<Active>, Fault>>,
 ) -> Result<Expected, Outcome> {
-    match (order.change.key.address.kind, workers, namespaces) {
-        (Kind::Worker, Some(Ok(lists)), _) => {
+    match (order.change.key.address.kind, workers) {
+        (Kind::Worker, Some(Ok(lists))) => {
             let active = active.transpose().map_err(|fault| Outcome::Refused(fault.error))?;
             worker::carry_out(provider, lists, order, active.flatten()).await
         }
-        (Kind::Kv, _, Some(Ok(all))) => Err(kv::carry_out(provider, all, order).await),
-        (Kind::Worker, Some(Err(fault)), _) | (Kind::Kv, _, Some(Err(fault))) => Err(Outcome::Refused(copy(&fault.error))),
-        (kind, _, _) => {
-            let message = format!("a {kind} does not live on this target");
-            Err(Outcome::Refused(ProviderError::new(message, Retry::Stalled)))
-        }
+        (Kind::Worker, Some(Err(fault))) => Err(Outcome::Refused(copy(&fault.error))),
+        _ => Err(collection::carry_out(provider, collections, order).await),
     }
+}
+
+/// The zones whose things the orders are about, by kind.
+fn listed_zones(orders: &[Order]) -> BTreeMap<Kind, BTreeSet<String>> {
+    let mut zones: BTreeMap<Kind, BTreeSet<String>> = BTreeMap::new();
+    for change in orders.iter().map(|order| &order.change) {
+        let named = change.before.iter().chain(&change.after).filter_map(|properties| collection::zone(properties));
+        zones.entry(change.key.address.kind).or_default().extend(named.map(str::to_owned));
+    }
+    zones
 }
 
 /// The same error for another order; its cause stays with the first.
@@ -118,7 +123,12 @@ fn zones(order: &Order) -> BTreeSet<String> {
 }
 
 /// Reads back what is there after a Worker was written.
-async fn confirm(provider: &CloudflareProvider, after: &Result<Lists, Fault>, order: &Order, expected: Expected) -> Outcome {
+async fn confirm(
+    provider: &CloudflareProvider,
+    after: &Result<lists::Lists, Fault>,
+    order: &Order,
+    expected: Expected,
+) -> Outcome {
     let script = &order.change.claim;
     let unknown =
         |what: &str| Outcome::Unknown(ProviderError::new(format!("Worker `{script}` was written, but {what}"), Retry::Transient));

@@ -155,6 +155,26 @@ impl Client {
         Err(Fault::own(error))
     }
 
+    /// Reads every page of a list that is paged by a cursor, its items under `key` of the result or the result itself.
+    pub(super) async fn get_cursor_pages(&self, path: &str, key: &str) -> Result<Vec<Value>, Fault> {
+        let call = call_name(&Method::GET, path);
+        let mut items = Vec::new();
+        let mut cursor = String::new();
+        for _ in 0..MOST_PAGES {
+            let query = [("per_page", "1000"), ("cursor", cursor.as_str())];
+            let query = if cursor.is_empty() { &query[..1] } else { &query };
+            let (value, info) = self.read_enveloped(&with_query(path, query)).await?;
+            let page = if value.is_array() { Some(value) } else { value.get(key).cloned() };
+            items.extend(self.decode::<Option<Vec<Value>>>(&call, page.unwrap_or_default())?.unwrap_or_default());
+            match info.and_then(|info| info.cursor).filter(|next| !next.is_empty() && *next != cursor) {
+                Some(next) => cursor = next,
+                None => return Ok(items),
+            }
+        }
+        let error = ProviderError::new(format!("{call}: the list has more than {MOST_PAGES} pages"), Retry::Stalled);
+        Err(Fault::own(error))
+    }
+
     /// Reads what is not enveloped.
     pub(super) async fn get_raw(&self, path: &str) -> Result<Raw, Fault> {
         let call = call_name(&Method::GET, path);

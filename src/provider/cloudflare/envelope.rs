@@ -46,6 +46,9 @@ pub(super) struct ResultInfo {
     /// How many pages there are in all.
     #[serde(default)]
     pub(super) total_pages: Option<u64>,
+    /// Where the next page begins; empty or absent on the last.
+    #[serde(default)]
+    pub(super) cursor: Option<String>,
 }
 
 /// What a body says.

@@ -13,13 +13,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde::Serialize;
 
-use crate::model::{Address, Digest, Marker, Retry, canonical_digest};
+use crate::model::{Address, Marker, Retry, canonical_digest};
 use crate::provider::ProviderError;
 
 use super::client::Client;
 use super::fault::Fault;
 use super::path::{Grammar, path, with_query};
-use super::wire::{Namespace, RouteItem, ScriptItem, WorkerItem, Zone};
+use super::wire::{RouteItem, ScriptItem, WorkerItem, Zone};
 
 /// Which account is read, and what of it never changes.
 pub(super) struct Account {
@@ -124,17 +124,6 @@ async fn zone_id(client: &Client, account: &Account, zone: &str) -> Result<Strin
     Grammar::Id.check(&id).map_err(Fault::own)?;
     account.zones.lock().unwrap_or_else(std::sync::PoisonError::into_inner).insert(zone.to_owned(), id.clone());
     Ok(id)
-}
-
-/// Reads the list of KV namespaces.
-pub(super) async fn read_namespaces(client: &Client, account: &Account) -> Result<Vec<Namespace>, Fault> {
-    let path = account.path(&["storage", "kv", "namespaces"]);
-    client.get_pages(&path, 1000, |item: &Namespace| &item.id).await
-}
-
-/// The fingerprint of a KV namespace: its id and title are all that there is.
-pub(super) fn namespace_fingerprint(namespace: &Namespace) -> String {
-    format!("kv1:{}:{}", namespace.id, Digest::of(namespace.title.as_bytes()))
 }
 
 /// What of a Worker's places in the lists counts.

@@ -1,10 +1,10 @@
-//! Workers and KV namespaces, through Cloudflare's REST API (v4): Cloudflare itself, or a self-hosted edge that speaks
+//! Workers, and what else the platform keeps, through Cloudflare's REST API (v4): Cloudflare itself, or a self-hosted edge that speaks
 //! the same.
 //!
 //! Goes in: a query, or approved orders. Comes out: observations, and one outcome for each order.
 //!
-//! What is read for an unchanged account does not grow with the number of Workers: the two lists of Workers, the list of
-//! KV namespaces, and the routes of each zone that a definition names. A changed Worker costs two writes, the
+//! What is read for an unchanged account does not grow with the number of Workers: the two lists of Workers, one list of each
+//! other kind, and the routes of each zone that a definition names. A changed Worker costs two writes, the
 //! upload of a version and its deployment; crons, routes, tags and the workers.dev name are written only where they differ.
 //!
 //! **Invariant:** a write is sent once. Where its answer does not say what happened the order's outcome is unknown, and
@@ -13,9 +13,9 @@
 
 mod carry_out;
 mod client;
+mod collection;
 mod envelope;
 mod fault;
-mod kv;
 mod lists;
 mod multipart;
 mod observe;
@@ -26,6 +26,7 @@ mod repeated;
 mod upload;
 mod wire;
 mod worker;
+mod write;
 
 use std::sync::Arc;
 use std::time::Duration;

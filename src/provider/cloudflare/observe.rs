@@ -5,7 +5,7 @@
 //! **Invariant:** absence is only ever read from a list that was read whole, or from the API's own "not found"; what
 //! could not be read is unknown, with the reason.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use futures_util::{FutureExt, StreamExt};
 
@@ -14,41 +14,45 @@ use crate::plan::Owned;
 use crate::provider::{Lookup, ProviderError, Query};
 
 use super::CloudflareProvider;
+use super::collection;
 use super::fault::Fault;
 use super::lists::{self, Lists, zones_of};
 use super::path::Grammar;
 use super::read;
-use super::wire::{Namespace, Version};
+use super::wire::Version;
 
 /// Observes every instance of `query`.
 ///
 /// # Errors
 /// Where no list that it needs can be read.
 pub(super) async fn observe(provider: &CloudflareProvider, query: &Query) -> Result<ObservedState, ProviderError> {
-    let (mut workers, mut namespaces) = (Vec::new(), Vec::new());
+    let (mut workers, mut listed) = (Vec::new(), Vec::new());
+    let mut listed_zones: BTreeMap<Kind, BTreeSet<String>> = BTreeMap::new();
     for (key, lookup) in &query.instances {
         match key.address.kind {
             Kind::Worker => workers.push((key, lookup)),
-            Kind::Kv => namespaces.push((key, lookup)),
-            Kind::File => {}
+            kind if collection::sort(kind).is_some() => {
+                listed.push((key, lookup));
+                listed_zones.entry(kind).or_default().extend(collection::zones(lookup));
+            }
+            _ => {}
         }
     }
     let zones: BTreeSet<String> = workers.iter().flat_map(|(_, lookup)| zones(lookup)).collect();
     let (client, account) = (&provider.client, &provider.account);
     let lists = async { if workers.is_empty() { None } else { Some(lists::read(client, account, &zones).await) } };
-    let all = async { if namespaces.is_empty() { None } else { Some(lists::read_namespaces(client, account).await) } };
-    let (lists, all) = futures_util::future::join(lists, all).await;
-    let (lists, all) = match (lists, all) {
-        (Some(Err(fault)), Some(Err(_)) | None) | (None, Some(Err(fault))) => return Err(fault.error),
-        read => read,
+    let kinds = listed_zones.keys().copied();
+    let (lists, mut collections) = futures_util::future::join(lists, collection::lists(provider, kinds, &listed_zones)).await;
+    let none_was_read = !matches!(lists, Some(Ok(_))) && !collections.values().any(Result::is_ok);
+    let lists = match lists {
+        Some(Err(fault)) if none_was_read => return Err(fault.error),
+        lists => lists,
     };
-    let mut state = ObservedState::new();
-    if let Some(all) = all {
-        for (key, lookup) in namespaces {
-            let observed = all.as_ref().map_or_else(|fault| unknown(&fault.error), |all| namespace(all, lookup));
-            state.insert(key.clone(), observed);
-        }
+    if none_was_read && let Some((_, Err(fault))) = collections.pop_first() {
+        return Err(fault.error);
     }
+    let mut state = ObservedState::new();
+    state.extend(collection::observe(provider, &collections, &listed, query).await);
     if let Some(lists) = lists {
         let mut reads = Vec::new();
         for (key, lookup) in workers {
@@ -66,7 +70,7 @@ pub(super) async fn observe(provider: &CloudflareProvider, query: &Query) -> Res
 }
 
 /// The reason for which something is unknown, with what can be done about it.
-fn unknown(error: &ProviderError) -> Observed {
+pub(super) fn unknown(error: &ProviderError) -> Observed {
     Observed::Unknown(match &error.hint {
         Some(hint) => format!("{error}; {hint}"),
         None => error.to_string(),
@@ -90,22 +94,6 @@ fn zones(lookup: &Lookup) -> BTreeSet<String> {
         zones.extend(zones_of(&owned.fingerprint));
     }
     zones
-}
-
-fn namespace(all: &[Namespace], lookup: &Lookup) -> Observed {
-    let id = lookup.owned.as_ref().and_then(|owned| owned.attributes.get("id"));
-    // Ours by its id, under whatever title; else whatever bears the title.
-    let found = all.iter().find(|n| Some(&n.id) == id).or_else(|| all.iter().find(|n| n.title == lookup.claim));
-    let Some(found) = found else { return Observed::Absent };
-    Observed::Present(Box::new(Present {
-        properties: [("title".to_owned(), Value::text(&found.title))].into(),
-        attributes: [("id".to_owned(), found.id.clone())].into(),
-        fingerprint: lists::namespace_fingerprint(found),
-        owner: None,
-        marker: None,
-        // The list shows all that there is of a namespace.
-        evidence: Evidence::DeepRead(chrono::Utc::now()),
-    }))
 }
 
 async fn read_worker(

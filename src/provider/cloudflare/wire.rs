@@ -164,11 +164,3 @@ pub(super) struct Zone {
     pub(super) id: String,
     pub(super) name: String,
 }
-
-/// A KV namespace.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
-#[serde(default)]
-pub(super) struct Namespace {
-    pub(super) id: String,
-    pub(super) title: String,
-}

@@ -1,7 +1,9 @@
 //! What is applied is what is observed, at the price that is promised.
 
 use http::Method;
-use trunkline::model::{Binding, Evidence, InstanceKey, KvSpec, Marker, ModuleType, Observed, Spec, WorkerSpec};
+use trunkline::model::{
+    Binding, Evidence, InstanceKey, Kind, Marker, ModuleType, Observed, PlatformSpec, Properties, Spec, WorkerSpec,
+};
 use trunkline::plan::Action;
 use trunkline::provider::Outcome;
 
@@ -10,7 +12,7 @@ use super::world::{ACCOUNT, SECRET, World, done, key, route, shown, var, worker}
 /// A Worker that uses everything that a definition can say, and the KV namespace that it is bound to.
 async fn whole(world: &mut World) -> (InstanceKey, WorkerSpec) {
     let kv = key("production/kv.sessions@main");
-    world.apply(Action::Create, &kv, &Spec::Kv(KvSpec { title: "sessions-production".into() })).await;
+    world.apply(Action::Create, &kv, &Spec::Platform(PlatformSpec::new(Kind::Kv, "sessions-production"))).await;
     let mut spec = worker("ads-api-production");
     world.module(
         &mut spec,
@@ -24,7 +26,10 @@ async fn whole(world: &mut World) -> (InstanceKey, WorkerSpec) {
         ("LEVEL".to_owned(), var("info")),
         ("LIMITS".to_owned(), Binding::Json { json: r#"{"a":[1,true],"b":"x"}"#.into() }),
         ("STRIPE".to_owned(), Binding::Secret { name: SECRET.0.parse().unwrap() }),
-        ("SESSIONS".to_owned(), Binding::Kv { address: "production/kv.sessions".parse().unwrap() }),
+        (
+            "SESSIONS".to_owned(),
+            Binding::Resource { address: "production/kv.sessions".parse().unwrap(), fields: Properties::new() },
+        ),
     ]
     .into();
     spec.crons = ["*/5 * * * *".to_owned()].into();
@@ -147,7 +152,7 @@ async fn a_deleted_worker_takes_its_routes_along() {
 async fn a_namespace_is_made_renamed_and_deleted() {
     let mut world = World::start().await;
     let (kv, other) = (key("production/kv.sessions@main"), key("production/kv.other@main"));
-    let spec = |title: &str| Spec::Kv(KvSpec { title: title.into() });
+    let spec = |title: &str| Spec::Platform(PlatformSpec::new(Kind::Kv, title));
     // Enough of them for several pages.
     for n in 0..5 {
         let key = key(&format!("production/kv.n{n}@main"));

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use http::Method;
-use trunkline::model::{KvSpec, ModuleType, Observed, Retry, Spec, WorkerSpec};
+use trunkline::model::{Kind, ModuleType, Observed, PlatformSpec, Retry, Spec, WorkerSpec};
 use trunkline::plan::Action;
 use trunkline::provider::{Lookup, Outcome, Provider, ProviderError, Query};
 
@@ -133,7 +133,7 @@ async fn a_first_upload_without_an_answer_is_found_by_its_marker() {
 async fn a_namespace_that_was_made_without_an_answer_is_taken_for_ours() {
     let mut world = World::start().await;
     let key = key("production/kv.sessions@main");
-    let spec = Spec::Kv(KvSpec { title: "sessions".into() });
+    let spec = Spec::Platform(PlatformSpec::new(Kind::Kv, "sessions"));
     let order = world.order(Action::Create, &key, Some(&spec)).await;
     world.proxy.inject(Method::POST, "/namespaces", 1, Fault::DropAfter);
     let outcome = world.carry_out(&order).await;
@@ -147,7 +147,7 @@ async fn a_namespace_that_was_made_without_an_answer_is_taken_for_ours() {
 
     // Refused as too many calls although it was carried out: the second call finds what the first one made.
     let other = super::world::key("production/kv.other@main");
-    let spec = Spec::Kv(KvSpec { title: "other".into() });
+    let spec = Spec::Platform(PlatformSpec::new(Kind::Kv, "other"));
     let order = world.order(Action::Create, &other, Some(&spec)).await;
     let busy = Answer::error(429, 10429).header("retry-after", "1");
     world.proxy.inject(Method::POST, "/namespaces", 1, Fault::AnswerAfter(busy));
@@ -305,7 +305,7 @@ async fn an_order_that_cannot_be_made_up_is_refused_before_anything_is_sent() {
 #[tokio::test]
 async fn a_list_ends_whatever_the_server_says() {
     let world = World::start().await;
-    let spec = Spec::Kv(KvSpec { title: "wanted".into() });
+    let spec = Spec::Platform(PlatformSpec::new(Kind::Kv, "wanted"));
     let key = key("production/kv.wanted@main");
     let items: Vec<_> = (0..1000).map(|n| serde_json::json!({"id": format!("{n:032x}"), "title": format!("t{n}")})).collect();
     let page = |info: serde_json::Value| serde_json::json!({"success":true,"result":items,"result_info":info}).to_string();

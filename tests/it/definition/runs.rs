@@ -87,7 +87,10 @@ fn bound(name: &str, binding: &Binding) -> String {
         Binding::Json { json } => format!("json = {}", serde_json::to_string(json).unwrap()),
         Binding::Secret { .. } => "text = \"a secret\"".to_owned(),
         Binding::Service { script, .. } => format!("service = \"{script}\""),
-        Binding::Kv { .. } => "kvNamespace = (name = \"kv\", props = (json = \"{\\\"namespace\\\":\\\"clicks\\\"}\"))".to_owned(),
+        Binding::DurableObject { .. } | Binding::Provided { .. } => unreachable!("the example has none"),
+        Binding::Resource { .. } => {
+            "kvNamespace = (name = \"kv\", props = (json = \"{\\\"namespace\\\":\\\"clicks\\\"}\"))".to_owned()
+        }
     };
     format!("(name = \"{name}\", {value}),")
 }

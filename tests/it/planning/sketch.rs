@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use trunkline::model::{
     Address, ApiToken, Binding, CloudflareTarget, Connect, Content, Desired, DesiredState, EnvironmentId, FileSpec, HostTarget,
-    InstanceKey, KvSpec, Module, ModuleType, Origin, Revision, Route, SecretMark, Spec, Sync, Target, TargetKind, WorkerSpec,
+    InstanceKey, Kind, Module, ModuleType, Origin, PlatformSpec, Properties, Revision, Route, SecretMark, Spec, Sync, Target,
+    TargetKind, WorkerSpec,
 };
 
 pub(super) const COMMIT: &str = "1a2b3c4d5e6f708192a3b4c5d6e7f80912345678";
@@ -86,7 +87,7 @@ pub(super) fn text_binding(text: &str) -> Binding {
 }
 
 pub(super) fn kv_binding(name: &str) -> Binding {
-    Binding::Kv { address: address(&format!("kv.{name}")) }
+    Binding::Resource { address: address(&format!("kv.{name}")), fields: Properties::new() }
 }
 
 pub(super) fn service(script: &str) -> Binding {
@@ -102,7 +103,7 @@ pub(super) fn route(pattern: &str) -> Route {
 }
 
 pub(super) fn kv(title: &str) -> Spec {
-    Spec::Kv(KvSpec { title: title.into() })
+    Spec::Platform(PlatformSpec::new(Kind::Kv, title))
 }
 
 pub(super) fn file(path: &str, content: &str) -> FileSpec {

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use chrono::{DateTime, TimeZone, Utc};
 use trunkline::model::{
-    Address, Binding, Content, Desired, DesiredState, EnvironmentId, FileSpec, InstanceKey, KvSpec, Origin, Properties, Spec,
-    Sync, WorkerSpec,
+    Address, Binding, Content, Desired, DesiredState, EnvironmentId, FileSpec, InstanceKey, Kind, Origin, PlatformSpec,
+    Properties, Spec, Sync, WorkerSpec,
 };
 use trunkline::plan::{Action, Change, Plan, Precondition};
 use trunkline::policy::{Acknowledgement, Budget, Request, RuleFiles, Rules, RunKind, Verdict, evaluate, ratchet};
@@ -66,7 +66,7 @@ pub(crate) fn file(mode: u32) -> Spec {
 }
 
 pub(crate) fn kv() -> Spec {
-    Spec::Kv(KvSpec { title: "sessions-production".into() })
+    Spec::Platform(PlatformSpec::new(Kind::Kv, "sessions-production"))
 }
 
 fn change(key: InstanceKey, action: Action, before: Option<Properties>, after: Option<Properties>) -> Change {

@@ -15,7 +15,7 @@ use http::Method;
 use serde_json::{Value as Json, json};
 
 use crate::boundary;
-use crate::model::{Marker, Properties, Secret};
+use crate::model::{Marker, Properties};
 use crate::plan::{Action, Precondition};
 use crate::provider::{Order, Outcome, ProviderError, Receipt};
 
@@ -29,6 +29,7 @@ use super::path::{Grammar, with_query};
 use super::read::{self, Active};
 use super::upload::{self, annotations};
 use super::wire::{Version, Versions};
+use super::write::Writer;
 
 /// The properties that are versioned: a change of one of them is a new version.
 const VERSIONED: [&str; 5] = ["main_module", "modules", "compatibility_date", "compatibility_flags", "bindings"];
@@ -44,8 +45,7 @@ struct Work<'a> {
     script: &'a str,
     before: Properties,
     after: Properties,
-    /// Whether something was written already.
-    wrote: bool,
+    writer: Writer<'a>,
 }
 
 /// Carries out one order. `active` is the version that was active before the lists were read.
@@ -64,7 +64,7 @@ pub(super) async fn carry_out(
         script,
         before: change.before.clone().unwrap_or_default(),
         after: change.after.clone().unwrap_or_default(),
-        wrote: false,
+        writer: Writer::new(provider),
     };
     let resumed = work.check()?;
     match change.action {
@@ -114,29 +114,6 @@ impl Work<'_> {
         planned || [&self.before, &self.after].into_iter().any(|p| observe::zones_in(p).contains(zone))
     }
 
-    /// What a failed read means.
-    fn unread(&self, fault: Fault) -> Outcome {
-        if self.wrote { Outcome::Unknown(fault.error) } else { Outcome::Refused(fault.error) }
-    }
-
-    /// Writes; a failure is final for the order.
-    async fn write(&mut self, method: Method, path: &str, payload: Payload, secrets: &[Secret]) -> Result<Json, Outcome> {
-        self.try_write(method, path, payload, secrets).await.map_err(|fault| self.failed(fault))
-    }
-
-    /// Writes; what a failure means is for the caller to say.
-    async fn try_write(&mut self, method: Method, path: &str, payload: Payload, secrets: &[Secret]) -> Result<Json, Fault> {
-        let secrets: Vec<&Secret> = secrets.iter().collect();
-        let result = self.provider.client.write(method, path, payload, &secrets).await;
-        self.wrote |= !matches!(&result, Err(fault) if fault.certain);
-        result
-    }
-
-    /// What a failed write means: nothing happened, or a part did, or nobody knows.
-    fn failed(&self, fault: Fault) -> Outcome {
-        if self.wrote { Outcome::Unknown(fault.error) } else { fault.outcome() }
-    }
-
     async fn create(mut self, resumed: bool) -> Result<Expected, Outcome> {
         let upload = upload::prepare(self.order, self.provider.secrets.as_ref()).map_err(Outcome::Refused)?;
         let routes = self.route_changes()?;
@@ -146,7 +123,7 @@ impl Work<'_> {
             let tag = Marker::owner_tag(&self.order.change.key.address);
             let (payload, secrets) = upload.create(&[tag]).map_err(Outcome::Refused)?;
             let path = with_query(&self.path(&[]), &[("excludeScript", "true"), ("bindings_inherit", "strict")]);
-            self.write(Method::PUT, &path, payload, &secrets).await?;
+            self.writer.write(Method::PUT, &path, payload, &secrets).await?;
             boundary::reach("after_worker");
             Expected::Operation
         };
@@ -160,10 +137,10 @@ impl Work<'_> {
     /// The active version, which must be one that an earlier operation of this order uploaded.
     async fn made_earlier(&self) -> Result<String, Outcome> {
         let (client, account) = (&self.provider.client, &self.provider.account);
-        let active = read::active(client, account, self.script).await.map_err(|fault| self.unread(fault))?;
+        let active = read::active(client, account, self.script).await.map_err(|fault| self.writer.unread(fault))?;
         let id = active.map(|active| active.version);
         if let Some(id) = id {
-            let version = read::version(client, account, self.script, &id).await.map_err(|fault| self.unread(fault))?;
+            let version = read::version(client, account, self.script, &id).await.map_err(|fault| self.writer.unread(fault))?;
             if self.is_this(&version) {
                 return Ok(id);
             }
@@ -200,28 +177,28 @@ impl Work<'_> {
                 Ok(()) => return Ok(found),
                 // It can no longer be deployed (a secret changed since, it is too old): certainly nothing happened.
                 Err(fault) if fault.certain && fault.status != Some(429) => {}
-                Err(fault) => return Err(self.failed(fault)),
+                Err(fault) => return Err(self.writer.failed(fault)),
             }
             boundary::reach("after_route_delete");
         }
         let (client, account) = (&self.provider.client, &self.provider.account);
         let live = match active {
             Some(active) => {
-                read::version(client, account, self.script, &active.version).await.map_err(|fault| self.unread(fault))?
+                read::version(client, account, self.script, &active.version).await.map_err(|fault| self.writer.unread(fault))?
             }
             None => Version::default(),
         };
         let item = self.lists.scripts.get(self.script);
         let (payload, secrets) = upload.update(&live, item, &self.before, &self.after).map_err(Outcome::Refused)?;
         let path = with_query(&self.path(&["versions"]), &[("bindings_inherit", "strict")]);
-        let made = self.write(Method::POST, &path, payload, &secrets).await?;
+        let made = self.writer.write(Method::POST, &path, payload, &secrets).await?;
         let id = made.get("id").and_then(Json::as_str).filter(|id| Grammar::Id.check(id).is_ok()).ok_or_else(|| {
             let message = format!("a version of Worker `{}` was uploaded, but the answer does not say which", self.script);
             Outcome::Unknown(ProviderError::new(message, crate::model::Retry::Transient))
         })?;
         boundary::reach("after_version");
         // An uploaded version that is not deployed does nothing, and is found again by its marker.
-        self.deploy(id).await.map_err(|fault| self.failed(fault))?;
+        self.deploy(id).await.map_err(|fault| self.writer.failed(fault))?;
         Ok(id.to_owned())
     }
 
@@ -235,7 +212,7 @@ impl Work<'_> {
             "annotations": notes,
         });
         let path = self.path(&["deployments"]);
-        self.try_write(Method::POST, &path, Payload::Json(body), &[]).await?;
+        self.writer.try_write(Method::POST, &path, Payload::Json(body), &[]).await?;
         boundary::reach("after_deployment");
         Ok(())
     }
@@ -247,7 +224,7 @@ impl Work<'_> {
         }
         let (client, account) = (&self.provider.client, &self.provider.account);
         let path = with_query(&self.path(&["versions"]), &[("page", "1"), ("per_page", "100")]);
-        let list: Versions = client.get(&path).await.map_err(|fault| self.unread(fault))?;
+        let list: Versions = client.get(&path).await.map_err(|fault| self.writer.unread(fault))?;
         for (index, item) in list.items.into_iter().enumerate() {
             if Grammar::Id.check(&item.id).is_err() {
                 continue;
@@ -255,7 +232,7 @@ impl Work<'_> {
             let version = match item.annotations {
                 Some(_) => item,
                 None if index < LOOKED_THROUGH => {
-                    read::version(client, account, self.script, &item.id).await.map_err(|fault| self.unread(fault))?
+                    read::version(client, account, self.script, &item.id).await.map_err(|fault| self.writer.unread(fault))?
                 }
                 None => break,
             };
@@ -286,7 +263,7 @@ impl Work<'_> {
         let mut tags: Vec<String> = now.into_iter().filter(|tag| Marker::parse_owner_tag(tag).is_none()).collect();
         tags.push(mine);
         let path = self.path(&["script-settings"]);
-        self.write(Method::PATCH, &path, Payload::Json(json!({ "tags": tags })), &[]).await?;
+        self.writer.write(Method::PATCH, &path, Payload::Json(json!({ "tags": tags })), &[]).await?;
         boundary::reach("after_tags");
         Ok(())
     }
@@ -302,12 +279,12 @@ impl Work<'_> {
             return outcome;
         }
         let path = self.path(&[]);
-        let deleted = self.try_write(Method::DELETE, &path, Payload::Empty, &[]).await;
+        let deleted = self.writer.try_write(Method::DELETE, &path, Payload::Empty, &[]).await;
         boundary::reach("after_worker_delete");
         match deleted {
             Ok(_) => Outcome::Done(Receipt::default()),
             Err(fault) if fault.is_missing() => Outcome::Done(Receipt::default()),
-            Err(fault) => self.failed(fault),
+            Err(fault) => self.writer.failed(fault),
         }
     }
 }

@@ -27,7 +27,7 @@ impl Work<'_> {
         let ours: BTreeSet<String> = names(&self.before, "crons").union(&names(&self.after, "crons")).cloned().collect();
         let live: BTreeSet<String> = if read {
             let crons = read::crons(&self.provider.client, &self.provider.account, self.script).await;
-            crons.map_err(|fault| self.unread(fault))?.into_iter().collect()
+            crons.map_err(|fault| self.writer.unread(fault))?.into_iter().collect()
         } else {
             BTreeSet::new()
         };
@@ -38,7 +38,7 @@ impl Work<'_> {
         }
         let body = Json::Array(crons.into_iter().map(|cron| json!({ "cron": cron })).collect());
         let path = self.path(&["schedules"]);
-        self.write(Method::PUT, &path, Payload::Json(body), &[]).await?;
+        self.writer.write(Method::PUT, &path, Payload::Json(body), &[]).await?;
         boundary::reach("after_crons");
         Ok(())
     }
@@ -47,7 +47,7 @@ impl Work<'_> {
     pub(super) async fn write_subdomain(&mut self) -> Result<(), Outcome> {
         let wanted = matches!(self.after.get("workers_dev"), Some(Value::Bool(true)));
         let now = read::subdomain(&self.provider.client, &self.provider.account, self.script).await;
-        let now = now.map_err(|fault| self.unread(fault))?;
+        let now = now.map_err(|fault| self.writer.unread(fault))?;
         if now.enabled == wanted {
             return Ok(());
         }
@@ -56,7 +56,7 @@ impl Work<'_> {
             body["previews_enabled"] = json!(previews);
         }
         let path = self.path(&["subdomain"]);
-        self.write(Method::POST, &path, Payload::Json(body), &[]).await?;
+        self.writer.write(Method::POST, &path, Payload::Json(body), &[]).await?;
         boundary::reach("after_subdomain");
         Ok(())
     }
@@ -88,19 +88,19 @@ impl Work<'_> {
 
     pub(super) async fn write_routes(&mut self, changes: RouteChanges) -> Result<(), Outcome> {
         for (zone, route) in changes.remove {
-            Grammar::Id.check(&route).map_err(|error| self.unread(Fault::own(error)))?;
+            Grammar::Id.check(&route).map_err(|error| self.writer.unread(Fault::own(error)))?;
             let path = path(&["zones", &zone, "workers", "routes", &route]);
-            match self.try_write(Method::DELETE, &path, Payload::Empty, &[]).await {
+            match self.writer.try_write(Method::DELETE, &path, Payload::Empty, &[]).await {
                 Ok(_) => {}
                 Err(fault) if fault.status == Some(404) => {}
-                Err(fault) => return Err(self.failed(fault)),
+                Err(fault) => return Err(self.writer.failed(fault)),
             }
             boundary::reach("after_route_delete");
         }
         for (zone, pattern) in changes.add {
             let body = json!({ "pattern": pattern, "script": self.script });
             let path = path(&["zones", &zone, "workers", "routes"]);
-            self.write(Method::POST, &path, Payload::Json(body), &[]).await?;
+            self.writer.write(Method::POST, &path, Payload::Json(body), &[]).await?;
             boundary::reach("after_route");
         }
         Ok(())

@@ -1,0 +1,48 @@
+//! `[kv.<name>]`: a Workers KV namespace.
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use super::{PlatformToml, Writing};
+use crate::definition::reading::Reading;
+use crate::definition::scalar;
+use crate::definition::selector::OnToml;
+use crate::document::Placed;
+use crate::model::{Kind, PlatformSpec, ResourceName, TreeError};
+
+/// A Workers KV namespace.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(rename = "Kv")]
+pub(in crate::definition) struct KvToml {
+    /// Where it lives; every target that takes KV namespaces unless said otherwise.
+    on: Option<Placed<OnToml>>,
+    /// Its title at the target; its key, `-` and the environment's name unless said otherwise.
+    title: Option<Placed<String>>,
+    /// Take over a namespace of this title that is there and not ours.
+    adopt: Option<bool>,
+    /// Its former key, when it was renamed.
+    moved: Option<Placed<ResourceName>>,
+}
+
+impl PlatformToml for KvToml {
+    fn on(&self) -> Option<&Placed<OnToml>> {
+        self.on.as_ref()
+    }
+    fn adopt(&self) -> bool {
+        self.adopt.unwrap_or_default()
+    }
+    fn moved(&self) -> Option<&Placed<ResourceName>> {
+        self.moved.as_ref()
+    }
+    fn named(&self) -> Option<&Placed<String>> {
+        self.title.as_ref()
+    }
+    fn claim(&self, reading: &mut Reading<'_>, default: Placed<String>) -> Option<String> {
+        let written = self.title.clone().unwrap_or(default);
+        reading.check(written.place, scalar::title(&written.value))
+    }
+    fn spec(&self, writing: &mut Writing<'_, '_, '_>) -> Result<Option<PlatformSpec>, TreeError> {
+        Ok(writing.finish(Kind::Kv, []))
+    }
+}

@@ -1,0 +1,137 @@
+//! The kinds that the platform keeps in lists: one file for each, from the table as it is written to its specification.
+//!
+//! A kind is its written type, which implements [`PlatformToml`], a line in [`KINDS`] and a field of the written
+//! environment. Its fields are in the words of the REST API.
+
+mod kv;
+mod r2;
+
+use std::collections::BTreeMap;
+
+use serde::de::DeserializeOwned;
+
+use super::origin::Tracing;
+use super::reading::Reading;
+use super::scope::{Draft, Scope};
+use super::selector::OnToml;
+use super::worker::Reference;
+use crate::document::{Decoded, Fault, Node, Place, Placed, decode, shown};
+use crate::model::{Address, Contents, Kind, Pending, PlatformSpec, ResourceName, TreeError, Value};
+
+pub(super) use kv::KvToml;
+pub(super) use r2::R2Toml;
+
+/// A table of one of these kinds, as it is written.
+pub(super) trait PlatformToml {
+    /// The targets that it names.
+    fn on(&self) -> Option<&Placed<OnToml>>;
+    /// Take over a thing of this name that is there and not ours.
+    fn adopt(&self) -> bool;
+    /// Its former key.
+    fn moved(&self) -> Option<&Placed<ResourceName>>;
+    /// What it is called, where the table says it.
+    fn named(&self) -> Option<&Placed<String>>;
+    /// What it is called at the target, checked. `default` is what it is called where the table does not say, at the
+    /// place of its key.
+    fn claim(&self, reading: &mut Reading<'_>, default: Placed<String>) -> Option<String>;
+    /// Its specification; `None` where something about it is at fault.
+    ///
+    /// # Errors
+    /// Where the database cannot be read.
+    fn spec(&self, writing: &mut Writing<'_, '_, '_>) -> Result<Option<PlatformSpec>, TreeError>;
+}
+
+/// A draft of one of these kinds.
+pub(super) type PlatformDraft = Draft<Box<dyn PlatformToml>>;
+
+type Decode = fn(&Node, &[&str]) -> Decoded<Box<dyn PlatformToml>>;
+
+/// The kinds, and how a table of each is read.
+pub(super) const KINDS: [(Kind, Decode); 2] = [(Kind::Kv, boxed::<KvToml>), (Kind::R2, boxed::<R2Toml>)];
+
+fn boxed<T: PlatformToml + DeserializeOwned + 'static>(node: &Node, later: &[&str]) -> Decoded<Box<dyn PlatformToml>> {
+    let Decoded { value, faults, dropped } = decode::<T>(node, later);
+    Decoded { value: value.map(|value| Box::new(value) as Box<dyn PlatformToml>), faults, dropped }
+}
+
+/// What a table is turned into its specification with.
+#[expect(dead_code, reason = "for the kinds that refer to others and to files")]
+pub(super) struct Writing<'a, 'r, 't> {
+    pub(super) reading: &'a mut Reading<'r>,
+    pub(super) scope: &'a Scope,
+    pub(super) draft: &'a PlatformDraft,
+    pub(super) tracing: &'a mut Tracing,
+    pub(super) contents: &'t mut Contents,
+    /// What it refers to; filled in on the way.
+    pub(super) references: Vec<Reference>,
+}
+
+#[expect(dead_code, reason = "for the kinds that refer to others and to files")]
+impl Writing<'_, '_, '_> {
+    /// `field` is written at `place`, if it is written at all.
+    pub(super) fn trace(&mut self, field: &str, place: Option<Place>) {
+        self.tracing.field(self.reading, field, place);
+    }
+
+    /// A key that the table must have.
+    pub(super) fn required<T>(&mut self, key: &str, value: Option<T>, hint: &str) -> Option<T> {
+        super::scope::required(self.reading, (self.draft.key, &self.draft.dropped), key, value, hint)
+    }
+
+    /// One of `words`, as it is written.
+    pub(super) fn word(&mut self, field: &str, written: Option<&Placed<String>>, words: &[&str]) -> Option<Value> {
+        let written = written?;
+        self.trace(field, Some(written.place));
+        if words.contains(&written.value.as_str()) {
+            return Some(Value::text(&written.value));
+        }
+        let hint = crate::document::did_you_mean(&written.value, words.iter().copied())
+            .unwrap_or_else(|| format!("write one of {}", words.iter().map(|w| format!("`{w}`")).collect::<Vec<_>>().join(", ")));
+        self.reading.fault(Fault::new(written.place, format!("`{}` is not known here", shown(&written.value))).hint(hint));
+        None
+    }
+
+    /// A whole number from `least` to `most`.
+    pub(super) fn number(&mut self, field: &str, written: Option<&Placed<i64>>, (least, most): (i64, i64)) -> Option<Value> {
+        let written = written?;
+        self.trace(field, Some(written.place));
+        if (least..=most).contains(&written.value) {
+            return Some(Value::Integer(written.value));
+        }
+        let message = format!("{} is out of bounds", written.value);
+        self.reading.fault(Fault::new(written.place, message).hint(format!("write a number from {least} to {most}")));
+        None
+    }
+
+    /// True or false.
+    pub(super) fn flag(&mut self, field: &str, written: Option<&Placed<bool>>) -> Option<Value> {
+        let written = written?;
+        self.trace(field, Some(written.place));
+        Some(Value::Bool(written.value))
+    }
+
+    /// The address of another resource of this environment, which is needed; a fault where there is none.
+    pub(super) fn refer(&mut self, kind: Kind, name: &Placed<ResourceName>) -> Option<Address> {
+        let address = self.scope.refer(self.reading, kind, name)?;
+        self.references.push((kind, name.value.clone(), name.place));
+        Some(address)
+    }
+
+    /// What the target calls another resource of this environment, known once it is there.
+    pub(super) fn pending(&mut self, kind: Kind, name: &Placed<ResourceName>, attribute: &str) -> Option<Value> {
+        let address = self.refer(kind, name)?;
+        Some(Value::Pending { pending: Pending { address, attribute: attribute.to_owned() } })
+    }
+
+    /// A thing with its name and those of `fields` that are written. Faults of single fields were told already; a bundle
+    /// is made only where there is none.
+    pub(super) fn finish<const N: usize>(&mut self, kind: Kind, fields: [(&str, Option<Value>); N]) -> Option<PlatformSpec> {
+        self.trace(kind.claim_field(), self.draft.written.named().map(|name| name.place));
+        let mut spec = PlatformSpec::new(kind, self.draft.claim.clone()?);
+        spec.fields.extend(fields.into_iter().filter_map(|(field, value)| Some((field.to_owned(), value?))));
+        Some(spec)
+    }
+}
+
+/// The drafts of these kinds, by kind and key.
+pub(super) type Platform = BTreeMap<Kind, BTreeMap<ResourceName, PlatformDraft>>;

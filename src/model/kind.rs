@@ -1,0 +1,191 @@
+//! The sorts of thing that are managed, and what sets each apart.
+//!
+//! **Invariant:** what a room must know of a kind as a kind stands here, once; no room keeps a list of kinds of its own.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// The sorts of thing that Trunkline manages.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Kind {
+    /// A Workers KV namespace.
+    Kv,
+    /// An R2 bucket.
+    R2,
+    /// A D1 database.
+    D1,
+    /// A queue, with its consumer.
+    Queue,
+    /// A Hyperdrive configuration: pooled connections to a database.
+    Hyperdrive,
+    /// A Cloudflare Tunnel and its ingress rules.
+    Tunnel,
+    /// A service of a private network that Workers reach through a tunnel.
+    VpcService,
+    /// A client certificate that Workers present to an origin.
+    MtlsCertificate,
+    /// A dispatch namespace of Workers for Platforms.
+    DispatchNamespace,
+    /// A DNS record.
+    Dns,
+    /// A custom domain of a Worker.
+    Domain,
+    /// A cache rule of a zone.
+    CacheRule,
+    /// A Worker.
+    Worker,
+    /// A file on a host.
+    File,
+}
+
+/// How a thing at a target is known as ours.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Identity {
+    /// It carries our mark from its creation on.
+    Mark,
+    /// It has no place for a mark; it is known by the id that it was given when we made it.
+    Id,
+}
+
+/// Whether a thing can be called otherwise at its target.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Renaming {
+    /// The target gives it another name, and it stays what it is.
+    InPlace,
+    /// The old one is deleted, then the new one is made: nothing is lost that the definitions do not hold.
+    Replaced,
+    /// Neither: a replacement would destroy data.
+    Refused,
+}
+
+/// How a Worker is bound to an instance of a kind, in the words of the API.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Bound {
+    /// The binding's `type`.
+    pub sort: &'static str,
+    /// The field that says which one.
+    pub field: &'static str,
+    /// Which attribute of the instance stands in it.
+    pub attribute: &'static str,
+}
+
+impl Kind {
+    /// Every kind, in the order in which they are listed for people.
+    pub const ALL: [Self; 14] = [
+        Self::Kv,
+        Self::R2,
+        Self::D1,
+        Self::Queue,
+        Self::Hyperdrive,
+        Self::Tunnel,
+        Self::VpcService,
+        Self::MtlsCertificate,
+        Self::DispatchNamespace,
+        Self::Dns,
+        Self::Domain,
+        Self::CacheRule,
+        Self::Worker,
+        Self::File,
+    ];
+
+    /// The word used in definitions and addresses.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Kv => "kv",
+            Self::R2 => "r2",
+            Self::D1 => "d1",
+            Self::Queue => "queue",
+            Self::Hyperdrive => "hyperdrive",
+            Self::Tunnel => "tunnel",
+            Self::VpcService => "vpc_service",
+            Self::MtlsCertificate => "mtls_certificate",
+            Self::DispatchNamespace => "dispatch_namespace",
+            Self::Dns => "dns",
+            Self::Domain => "domain",
+            Self::CacheRule => "cache_rule",
+            Self::Worker => "worker",
+            Self::File => "file",
+        }
+    }
+
+    /// Whether deleting an instance destroys data that Git does not hold.
+    pub fn holds_data(self) -> bool {
+        matches!(self, Self::Kv | Self::R2 | Self::D1 | Self::Queue)
+    }
+
+    /// How an instance is known as ours.
+    pub fn identity(self) -> Identity {
+        match self {
+            Self::Worker | Self::File | Self::Dns | Self::CacheRule => Identity::Mark,
+            _ => Identity::Id,
+        }
+    }
+
+    /// Whether an instance can be called otherwise.
+    pub fn renaming(self) -> Renaming {
+        match self {
+            Self::Kv | Self::Queue | Self::Hyperdrive | Self::Tunnel | Self::VpcService | Self::Dns | Self::CacheRule => {
+                Renaming::InPlace
+            }
+            Self::R2 | Self::D1 => Renaming::Refused,
+            Self::MtlsCertificate | Self::DispatchNamespace | Self::Domain | Self::Worker | Self::File => Renaming::Replaced,
+        }
+    }
+
+    /// The property that holds what an instance is called at the target.
+    pub fn claim_field(self) -> &'static str {
+        match self {
+            Self::Kv => "title",
+            Self::Queue => "queue_name",
+            Self::Domain => "hostname",
+            Self::Worker => "script",
+            Self::File => "path",
+            Self::CacheRule => "ref",
+            Self::DispatchNamespace => "namespace_name",
+            Self::R2 | Self::D1 | Self::Hyperdrive | Self::Tunnel | Self::VpcService | Self::MtlsCertificate | Self::Dns => {
+                "name"
+            }
+        }
+    }
+
+    /// How a Worker is bound to an instance; `None` for what no Worker is bound to so.
+    pub fn binding(self) -> Option<Bound> {
+        let (sort, field, attribute) = match self {
+            Self::Kv => ("kv_namespace", "namespace_id", "id"),
+            Self::R2 => ("r2_bucket", "bucket_name", "name"),
+            Self::D1 => ("d1", "database_id", "id"),
+            Self::Queue => ("queue", "queue_name", "name"),
+            Self::Hyperdrive => ("hyperdrive", "id", "id"),
+            Self::VpcService => ("vpc_service", "service_id", "id"),
+            Self::MtlsCertificate => ("mtls_certificate", "certificate_id", "id"),
+            Self::DispatchNamespace => ("dispatch_namespace", "namespace", "name"),
+            Self::Tunnel | Self::Dns | Self::Domain | Self::CacheRule | Self::Worker | Self::File => return None,
+        };
+        Some(Bound { sort, field, attribute })
+    }
+
+    /// Whether `field` is one thing as a whole, in which an item that somebody added is drift. In other tables others may
+    /// have items of their own, and the executor keeps them.
+    ///
+    /// The code of a Worker and the flags that say how it runs are uploaded together and mean something only together.
+    pub fn is_whole(self, field: &str) -> bool {
+        match self {
+            Self::Worker => matches!(field, "modules" | "compatibility_flags"),
+            Self::File => field == "secrets",
+            _ => false,
+        }
+    }
+
+    /// Whether the absence of `field` in a definition means "as it is", not "none".
+    pub fn is_left_alone(self, field: &str) -> bool {
+        self == Self::File && matches!(field, "owner" | "group")
+    }
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}

@@ -1,0 +1,105 @@
+//! What an instance is to be like, kind by kind, and the properties by which desired and observed are compared.
+//!
+//! Goes in: what the definitions say, checked. Comes out: [`Properties`], with marks in the place of secrets.
+
+mod file;
+mod platform;
+mod worker;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+
+use super::digest::Content;
+use super::kind::Kind;
+use super::name::ResourceName;
+use super::value::{Properties, SecretMark, Value};
+
+pub use file::{FileSpec, placeholder};
+pub use platform::PlatformSpec;
+pub use worker::{Binding, Module, ModuleType, Route, WorkerSpec};
+
+/// What an instance is to be like.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "kind")]
+pub enum Spec {
+    /// A Worker.
+    Worker(WorkerSpec),
+    /// What the platform keeps in a list.
+    Platform(PlatformSpec),
+    /// A file.
+    File(FileSpec),
+}
+
+impl Spec {
+    /// Its kind.
+    pub fn kind(&self) -> Kind {
+        match self {
+            Self::Worker(_) => Kind::Worker,
+            Self::Platform(platform) => platform.sort,
+            Self::File(_) => Kind::File,
+        }
+    }
+
+    /// What it is called at the target. Two instances on one target with the same kind and claim are an error.
+    pub fn claim(&self) -> &str {
+        match self {
+            Self::Worker(worker) => &worker.script,
+            Self::Platform(platform) => &platform.claim,
+            Self::File(file) => &file.path,
+        }
+    }
+
+    /// Calls it otherwise at the target.
+    pub fn rename(&mut self, claim: &str) {
+        match self {
+            Self::Worker(worker) => claim.clone_into(&mut worker.script),
+            Self::Platform(platform) => platform.rename(claim),
+            Self::File(file) => claim.clone_into(&mut file.path),
+        }
+    }
+
+    /// The secrets whose values an apply needs.
+    pub fn secrets(&self) -> BTreeSet<ResourceName> {
+        match self {
+            Self::Worker(worker) => worker
+                .bindings
+                .values()
+                .filter_map(|binding| match binding {
+                    Binding::Secret { name } => Some(name.clone()),
+                    _ => None,
+                })
+                .collect(),
+            Self::Platform(platform) => platform.secrets.values().cloned().collect(),
+            Self::File(file) => file.secrets.clone(),
+        }
+    }
+
+    /// The bytes that it refers to.
+    pub fn contents(&self) -> BTreeSet<Content> {
+        match self {
+            Self::Worker(worker) => worker.modules.values().map(|m| m.content).collect(),
+            Self::Platform(platform) => platform.contents(),
+            Self::File(file) => [file.content].into(),
+        }
+    }
+
+    /// Its properties, with `marks` for the secrets (a secret without a mark is [`SecretMark::Unknown`]).
+    ///
+    /// Each spec is taken apart without `..`: a new field does not compile until somebody decides whether it counts.
+    pub fn properties(&self, marks: &BTreeMap<ResourceName, SecretMark>) -> Properties {
+        match self {
+            Self::Worker(worker) => worker.properties(marks),
+            Self::Platform(platform) => platform.properties(marks),
+            Self::File(file) => file.properties(marks),
+        }
+    }
+}
+
+fn secret_value(name: &ResourceName, marks: &BTreeMap<ResourceName, SecretMark>) -> Value {
+    Value::Secret { mark: marks.get(name).cloned().unwrap_or(SecretMark::Unknown) }
+}
+
+fn table<const N: usize>(entries: [(&str, Value); N]) -> Value {
+    Value::Table(entries.into_iter().map(|(key, value)| (key.to_owned(), value)).collect())
+}

@@ -1,0 +1,61 @@
+//! Writes of one order, and what a failure of one means for it.
+//!
+//! **Invariant:** before the first effect a certain refusal is a refusal of the order; after it every failure is unknown.
+
+use http::Method;
+use serde_json::Value as Json;
+
+use crate::model::Secret;
+use crate::provider::Outcome;
+
+use super::CloudflareProvider;
+use super::client::Payload;
+use super::fault::Fault;
+
+/// The calls of one order.
+pub(super) struct Writer<'a> {
+    pub(super) provider: &'a CloudflareProvider,
+    /// Whether something was written already, or may have been.
+    wrote: bool,
+}
+
+impl<'a> Writer<'a> {
+    pub(super) fn new(provider: &'a CloudflareProvider) -> Self {
+        Self { provider, wrote: false }
+    }
+
+    /// Writes; a failure is final for the order.
+    pub(super) async fn write(
+        &mut self,
+        method: Method,
+        path: &str,
+        payload: Payload,
+        secrets: &[Secret],
+    ) -> Result<Json, Outcome> {
+        self.try_write(method, path, payload, secrets).await.map_err(|fault| self.failed(fault))
+    }
+
+    /// Writes; what a failure means is for the caller to say.
+    pub(super) async fn try_write(
+        &mut self,
+        method: Method,
+        path: &str,
+        payload: Payload,
+        secrets: &[Secret],
+    ) -> Result<Json, Fault> {
+        let secrets: Vec<&Secret> = secrets.iter().collect();
+        let result = self.provider.client.write(method, path, payload, &secrets).await;
+        self.wrote |= !matches!(&result, Err(fault) if fault.certain);
+        result
+    }
+
+    /// What a failed write means: nothing happened, or a part did, or nobody knows.
+    pub(super) fn failed(&self, fault: Fault) -> Outcome {
+        if self.wrote { Outcome::Unknown(fault.error) } else { fault.outcome() }
+    }
+
+    /// What a failed read means.
+    pub(super) fn unread(&self, fault: Fault) -> Outcome {
+        if self.wrote { Outcome::Unknown(fault.error) } else { Outcome::Refused(fault.error) }
+    }
+}
