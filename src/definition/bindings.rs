@@ -7,9 +7,9 @@ use super::reading::Reading;
 use super::scalar;
 use super::scope::Scope;
 use super::worker::Reference;
-use super::written::{BindingToml, WorkerToml};
+use super::written::{BindingToml, RateLimitToml, WorkerToml};
 use crate::document::{Entries, Fault, Placed, shown};
-use crate::model::{Binding, Kind, Properties};
+use crate::model::{Binding, Kind, Properties, ResourceName, Value};
 
 /// The bindings of a Worker; adds what they refer to.
 pub(super) fn bindings(
@@ -44,6 +44,54 @@ pub(super) fn bindings(
         }
     }
     bindings
+}
+
+fn provided<const N: usize>(fields: [(&str, Value); N]) -> Binding {
+    Binding::Provided { fields: fields.into_iter().map(|(field, value)| (field.to_owned(), value)).collect() }
+}
+
+/// A class of Durable Objects, and the Worker that has it.
+fn class_of(
+    reading: &mut Reading<'_>,
+    scope: &Scope,
+    class: &Placed<String>,
+    (worker, script): (Option<&Placed<ResourceName>>, Option<&Placed<String>>),
+    references: &mut Vec<Reference>,
+) -> Option<Binding> {
+    reading.check(class.place, scalar::binding_name(&class.value))?;
+    let script = match (worker, script) {
+        (Some(worker), None) => {
+            scope.refer(reading, Kind::Worker, worker)?;
+            references.push((Kind::Worker, worker.value.clone(), worker.place));
+            Some(scope.workers.get(&worker.value)?.claim.clone()?)
+        }
+        (None, Some(script)) => Some(reading.check(script.place, scalar::script_name(&script.value))?),
+        (None, None) => None,
+        (Some(worker), Some(_)) => {
+            let message = "`worker` and `script` cannot both say where the class is";
+            reading.fault(Fault::new(worker.place, message).hint("keep one of them"));
+            return None;
+        }
+    };
+    Some(Binding::DurableObject { class: class.value.clone(), script })
+}
+
+fn rate_limit(reading: &mut Reading<'_>, written: &Placed<RateLimitToml>) -> Option<Binding> {
+    let RateLimitToml { namespace_id, limit, period } = &written.value;
+    let (Some(id), Some(limit), Some(period)) = (namespace_id, limit, period) else {
+        let hint = "such as `ratelimit = { namespace_id = \"1001\", limit = 100, period = 60 }`";
+        reading.fault(Fault::new(written.place, "`namespace_id`, `limit` and `period` are all needed").hint(hint));
+        return None;
+    };
+    let sound = !id.value.is_empty() && id.value.bytes().all(|b| b.is_ascii_digit());
+    if !sound || limit.value < 1 || !matches!(period.value, 10 | 60) {
+        let hint = "`namespace_id` is a whole number in quotes, `limit` at least 1, `period` 10 or 60";
+        reading.fault(Fault::new(written.place, "this is no limit").hint(hint));
+        return None;
+    }
+    let simple = [("limit".to_owned(), Value::Integer(limit.value)), ("period".to_owned(), Value::Integer(period.value))];
+    let fields = [("type", "ratelimit".into()), ("namespace_id", Value::text(&id.value))];
+    Some(provided([fields[0].clone(), fields[1].clone(), ("simple", Value::Table(simple.into()))]))
 }
 
 /// Text is plain text; anything else is JSON.
@@ -82,16 +130,63 @@ fn binding(
     written: &Placed<BindingToml>,
     references: &mut Vec<Reference>,
 ) -> Option<Binding> {
-    let BindingToml { kv, r2, service, script, entrypoint, secret } = &written.value;
+    // Taken apart without `..`: a sort of binding that nobody counts does not compile.
+    let BindingToml {
+        kv,
+        r2,
+        service,
+        script,
+        entrypoint,
+        secret,
+        durable_object,
+        worker,
+        assets,
+        version_metadata,
+        analytics_engine,
+        ratelimit,
+        ai,
+        browser,
+    } = &written.value;
     let resources = [(Kind::Kv, kv), (Kind::R2, r2)];
     let resource = resources.iter().find_map(|(kind, name)| Some((*kind, name.as_ref()?)));
-    let said = [service.is_some(), script.is_some(), secret.is_some()].into_iter();
-    if said.chain(resources.iter().map(|(_, name)| name.is_some())).filter(|said| *said).count() != 1 {
+    let flags = [("assets", assets), ("version_metadata", version_metadata), ("ai", ai), ("browser", browser)];
+    let flag = flags.iter().find_map(|(sort, flag)| Some((*sort, flag.as_ref()?)));
+    let elsewhere = durable_object.is_some();
+    let said = [service.is_some(), script.is_some() && !elsewhere, secret.is_some(), elsewhere]
+        .into_iter()
+        .chain([analytics_engine.is_some(), ratelimit.is_some()])
+        .chain(resources.iter().map(|(_, name)| name.is_some()))
+        .chain(flags.iter().map(|(_, flag)| flag.is_some()));
+    if said.filter(|said| *said).count() != 1 {
+        let sorts = resources.iter().map(|(kind, _)| kind.as_str()).chain(flags.iter().map(|(sort, _)| *sort));
+        let sorts = sorts.chain(["service", "script", "secret", "durable_object", "analytics_engine", "ratelimit"]);
+        let sorts = sorts.map(|sort| format!("`{sort}`")).collect::<Vec<_>>().join(", ");
         reading.fault(
-            Fault::new(written.place, "exactly one of `kv`, `r2`, `service`, `script`, `secret` is expected")
+            Fault::new(written.place, format!("exactly one of {sorts} is expected"))
                 .hint("such as `{ kv = \"sessions\" }`; tables merge with those of a base, key by key"),
         );
         return None;
+    }
+    if let (Some(worker), false) = (worker, elsewhere) {
+        let message = "`worker` belongs to `durable_object`";
+        reading.fault(Fault::new(worker.place, message).hint("a Worker is bound by `service`"));
+    }
+    if let Some(class) = durable_object {
+        return class_of(reading, scope, class, (worker.as_ref(), script.as_ref()), references);
+    }
+    if let Some((sort, flag)) = flag {
+        if !flag.value {
+            reading.fault(Fault::new(flag.place, format!("`{sort}` is bound by `true`")).hint("remove the binding"));
+            return None;
+        }
+        return Some(provided([("type", Value::text(sort))]));
+    }
+    if let Some(dataset) = analytics_engine {
+        reading.check(dataset.place, scalar::title(&dataset.value))?;
+        return Some(provided([("type", "analytics_engine".into()), ("dataset", Value::text(&dataset.value))]));
+    }
+    if let Some(limit) = ratelimit {
+        return rate_limit(reading, limit);
     }
     if let (Some(entrypoint), true) = (entrypoint, resource.is_some() || secret.is_some()) {
         let message = "`entrypoint` belongs to `service` or `script`";
@@ -111,12 +206,7 @@ fn binding(
     }
     if let Some(name) = service {
         let Some(callee) = scope.workers.get(&name.value) else {
-            reading.dangling(
-                name.place,
-                "worker",
-                name.value.as_str(),
-                scope.workers.keys().map(crate::model::ResourceName::as_str),
-            );
+            reading.dangling(name.place, "worker", name.value.as_str(), scope.workers.keys().map(ResourceName::as_str));
             return None;
         };
         references.push((Kind::Worker, name.value.clone(), name.place));

@@ -10,6 +10,10 @@ pub const FILES: usize = 10_000;
 pub const SOURCE: u64 = 10 * 1024 * 1024;
 /// All modules of one Worker together, in bytes.
 pub const MODULES: u64 = 10 * 1024 * 1024;
+/// Static files of one Worker; the platform itself takes 20,000.
+pub const ASSETS: usize = 5_000;
+/// One static file, in bytes: the platform's own bound.
+pub const ASSET: u64 = 25 * 1024 * 1024;
 /// A template, and what it renders to, in bytes.
 pub const TEMPLATE: u64 = 256 * 1024;
 /// A file of rules, in bytes.

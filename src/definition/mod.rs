@@ -9,10 +9,12 @@
 //! **Invariant:** pure but for the tree; no clock. The same tree gives the same bytes. No secret is opened here. No
 //! input makes it panic, and no input makes it read or keep more than the bounds of [`limit`].
 
+mod assets;
 mod bindings;
 mod cache;
 mod contested;
 mod cron;
+mod durable;
 mod file;
 mod layer;
 pub mod limit;
@@ -27,6 +29,7 @@ mod scalar;
 mod schema;
 mod scope;
 mod selector;
+mod settings;
 mod target;
 mod template;
 mod worker;

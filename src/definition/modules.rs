@@ -127,7 +127,7 @@ fn matcher_takes(matcher: &GlobMatcher, path: &str, mode: EntryMode) -> bool {
 }
 
 /// Shows every file below `folder` to `visit`, until it says that this is enough.
-fn search(
+pub(super) fn search(
     reading: &mut Reading<'_>,
     folder: &str,
     depth: usize,

@@ -2,15 +2,18 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::assets::assets;
 use super::bindings::bindings;
 use super::cron::cron;
+use super::durable::{exports, migrations};
 use super::modules::modules;
 use super::origin::Tracing;
 use super::reading::Reading;
 use super::scalar;
 use super::scope::{Draft, Scope, required};
+use super::settings::settings;
 use super::written::WorkerToml;
-use crate::document::{Fault, Place, shown};
+use crate::document::{Entries, Fault, Place, shown};
 use crate::model::{Contents, Kind, ResourceName, Route, TreeError, WorkerSpec};
 
 /// Another resource that a Worker refers to, and where.
@@ -32,6 +35,12 @@ pub(super) fn worker(
     };
     let mut references = Vec::new();
     let bindings = bindings(reading, scope, written, (tracing, &mut references));
+    let settings = settings(reading, scope, written, (tracing, &mut references));
+    let (migrations, exports) = (migrations(reading, written), exports(reading, written));
+    let assets = match &written.assets {
+        Some(written) => assets(reading, written, (tracing, contents))?,
+        None => None,
+    };
     let date = match &written.compatibility_date {
         Some(date) => reading.check(date.place, scalar::date(&date.value)).map(Some),
         None => Some(None),
@@ -54,6 +63,8 @@ pub(super) fn worker(
         ("crons", written.triggers.as_ref().and_then(|v| v.crons.as_ref()?.first()).map(|v| v.place)),
         ("routes", written.routes.as_ref().and_then(|v| v.first()).map(|v| v.place)),
         ("workers_dev", written.workers_dev.as_ref().map(|v| v.place)),
+        ("migration_tag", written.migrations.as_ref().and_then(|v| v.last()).map(|v| v.place)),
+        ("exports", written.exports.as_ref().and_then(|Entries(v)| v.first()).map(|(name, _)| name.place)),
     ] {
         tracing.field(reading, field, place);
     }
@@ -68,6 +79,10 @@ pub(super) fn worker(
             crons,
             routes,
             workers_dev: written.workers_dev.as_ref().is_some_and(|v| v.value),
+            settings,
+            migrations,
+            exports,
+            assets,
         }),
         _ => None,
     };

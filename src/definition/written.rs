@@ -9,8 +9,11 @@ use serde::Deserialize;
 use crate::document::{Entries, Placed};
 use crate::model::ResourceName;
 
+use super::assets::AssetsToml;
+use super::durable::{ExportToml, MigrationToml};
 use super::platform::{KvToml, R2Toml};
 use super::selector::OnToml;
+use super::settings::{LimitsToml, ObservabilityToml, PlacementToml, TailConsumerToml};
 
 /// Keys of the top level of an environment's files, that is, the fields of [`EnvironmentToml`].
 pub(super) const ENVIRONMENT_KEYS: [&str; 8] = ["environment", "cloudflare", "edge", "worker", "kv", "r2", "file", "secret"];
@@ -40,11 +43,6 @@ pub(super) const LATER_KEYS: &[&str] = &[
     "workflow",
     "durable_object",
     "durable_objects",
-    "migrations",
-    "assets",
-    "placement",
-    "observability",
-    "limits",
     "build",
     "volume",
     "restart_on",
@@ -251,6 +249,22 @@ pub(super) struct WorkerToml {
     /// Whether it answers on the account's `workers.dev` name (on an edge, on the edge's own name for it); false
     /// unless said otherwise.
     pub(super) workers_dev: Option<Placed<bool>>,
+    /// Static files that it serves.
+    pub(super) assets: Option<Placed<AssetsToml>>,
+    /// Where it runs.
+    pub(super) placement: Option<Placed<PlacementToml>>,
+    /// How much one request may use.
+    pub(super) limits: Option<Placed<LimitsToml>>,
+    /// What the platform records of its requests.
+    pub(super) observability: Option<Placed<ObservabilityToml>>,
+    /// Whether its logs are pushed to where the account says.
+    pub(super) logpush: Option<Placed<bool>>,
+    /// Workers that are told of what it logs.
+    pub(super) tail_consumers: Option<Placed<Vec<Placed<TailConsumerToml>>>>,
+    /// What was done to its classes of Durable Objects, oldest first. Either these or `exports`.
+    pub(super) migrations: Option<Vec<Placed<MigrationToml>>>,
+    /// Its classes of Durable Objects and entry points, declared, by name.
+    pub(super) exports: Option<Entries<Placed<ExportToml>>>,
     /// Take over a Worker of this name that is there and not ours.
     pub(super) adopt: Option<bool>,
     /// Its former key, when it was renamed.
@@ -279,7 +293,7 @@ pub(super) struct TriggersToml {
     pub(super) crons: Option<Vec<Placed<String>>>,
 }
 
-/// One resource that a Worker's code sees: exactly one of `kv`, `r2`, `service`, `script`, `secret`.
+/// One resource that a Worker's code sees: exactly one sort of thing, such as `kv`.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(rename = "Binding")]
@@ -296,6 +310,38 @@ pub(super) struct BindingToml {
     pub(super) entrypoint: Option<Placed<String>>,
     /// The key of a secret of this environment.
     pub(super) secret: Option<Placed<ResourceName>>,
+    /// A class of Durable Objects: of this Worker, unless `worker` or `script` says where it is.
+    pub(super) durable_object: Option<Placed<String>>,
+    /// With `durable_object`: the key of the Worker of this environment that has the class.
+    pub(super) worker: Option<Placed<ResourceName>>,
+    /// The static files of this Worker: `true`.
+    pub(super) assets: Option<Placed<bool>>,
+    /// Which version this is: `true`.
+    pub(super) version_metadata: Option<Placed<bool>>,
+    /// A dataset of Analytics Engine, by its name.
+    pub(super) analytics_engine: Option<Placed<String>>,
+    /// A limit on how often something is done.
+    pub(super) ratelimit: Option<Placed<RateLimitToml>>,
+    /// Workers AI: `true`.
+    pub(super) ai: Option<Placed<bool>>,
+    /// Browser Rendering: `true`.
+    pub(super) browser: Option<Placed<bool>>,
+}
+
+/// A limit on how often something is done.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(rename = "RateLimit")]
+pub(super) struct RateLimitToml {
+    /// A whole number, in quotes, that tells limits of an account apart.
+    #[schemars(required)]
+    pub(super) namespace_id: Option<Placed<String>>,
+    /// How often.
+    #[schemars(required)]
+    pub(super) limit: Option<Placed<i64>>,
+    /// Within how many seconds: 10 or 60.
+    #[schemars(required)]
+    pub(super) period: Option<Placed<i64>>,
 }
 
 /// A file on a host: exactly one of `source`, `template`, `content`.

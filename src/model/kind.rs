@@ -172,7 +172,7 @@ impl Kind {
     /// The code of a Worker and the flags that say how it runs are uploaded together and mean something only together.
     pub fn is_whole(self, field: &str) -> bool {
         match self {
-            Self::Worker => matches!(field, "modules" | "compatibility_flags"),
+            Self::Worker => matches!(field, "modules" | "compatibility_flags" | "assets"),
             Self::File => field == "secrets",
             _ => false,
         }

@@ -39,7 +39,7 @@ pub use observed::{Evidence, Observed, ObservedState, Present};
 pub use retry::Retry;
 pub use revision::{ParseRevisionError, Revision};
 pub use secret::{Secret, SecretError, SecretResolver, SecretScope};
-pub use spec::{Binding, FileSpec, Module, ModuleType, PlatformSpec, Route, Spec, WorkerSpec, placeholder};
+pub use spec::{Assets, Binding, FileSpec, Migration, Module, ModuleType, PlatformSpec, Route, Spec, WorkerSpec, placeholder};
 pub use target::{ApiToken, CloudflareTarget, Connect, EdgeTarget, HostTarget, Target, TargetKind};
 pub use tree::{Entry, EntryMode, Tree, TreeError};
 pub use value::{Pending, Properties, SecretMark, Value};

@@ -72,6 +72,22 @@ pub enum Value {
 }
 
 impl Value {
+    /// A value of an API; `None` for `null`. A number that is not whole is text, in its shortest form, so that properties
+    /// can be compared and digested.
+    pub fn of_json(json: &serde_json::Value) -> Option<Self> {
+        use serde_json::Value as Json;
+        Some(match json {
+            Json::Null => return None,
+            Json::Bool(flag) => Self::Bool(*flag),
+            Json::Number(number) => whole(number).map_or_else(|| Self::Text(number.to_string()), Self::Integer),
+            Json::String(text) => Self::text(text),
+            Json::Array(items) => Self::List(items.iter().filter_map(Self::of_json).collect()),
+            Json::Object(fields) => {
+                Self::Table(fields.iter().filter_map(|(key, json)| Some((key.clone(), Self::of_json(json)?))).collect())
+            }
+        })
+    }
+
     /// A text value.
     pub fn text(text: impl Into<String>) -> Self {
         Self::Text(text.into())
@@ -94,6 +110,14 @@ impl Value {
     }
 }
 
+/// The whole number that `number` is, `1.0` included.
+fn whole(number: &serde_json::Number) -> Option<i64> {
+    number.as_i64().or_else(|| {
+        let text = number.as_f64().filter(|value| value.fract() == 0.0)?.to_string();
+        text.parse().ok()
+    })
+}
+
 impl From<&str> for Value {
     fn from(text: &str) -> Self {
         Self::Text(text.to_owned())
@@ -109,6 +133,15 @@ impl From<Content> for Value {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn numbers_of_an_api_have_one_form() {
+        let of = |text: &str| Value::of_json(&serde_json::from_str(text).unwrap());
+        assert_eq!(of("1.0"), Some(Value::Integer(1)));
+        assert_eq!(of("1"), Some(Value::Integer(1)));
+        assert_eq!(of("0.10"), Some(Value::text("0.1")));
+        assert_eq!(of("null"), None);
+    }
 
     #[test]
     fn every_sort_of_value_survives_json() {

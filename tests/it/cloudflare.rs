@@ -4,5 +4,6 @@
 mod changes;
 mod faults;
 mod foreign;
+mod settings;
 mod world;
 mod wrangler;

@@ -17,7 +17,7 @@ use super::value::{Properties, SecretMark, Value};
 
 pub use file::{FileSpec, placeholder};
 pub use platform::PlatformSpec;
-pub use worker::{Binding, Module, ModuleType, Route, WorkerSpec};
+pub use worker::{Assets, Binding, Migration, Module, ModuleType, Route, WorkerSpec};
 
 /// What an instance is to be like.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -78,7 +78,10 @@ impl Spec {
     /// The bytes that it refers to.
     pub fn contents(&self) -> BTreeSet<Content> {
         match self {
-            Self::Worker(worker) => worker.modules.values().map(|m| m.content).collect(),
+            Self::Worker(worker) => {
+                let assets = worker.assets.iter().flat_map(|assets| assets.files.values());
+                worker.modules.values().map(|m| &m.content).chain(assets).copied().collect()
+            }
             Self::Platform(platform) => platform.contents(),
             Self::File(file) => [file.content].into(),
         }

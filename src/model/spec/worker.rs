@@ -11,7 +11,7 @@ use crate::model::name::ResourceName;
 use crate::model::value::{Pending, Properties, SecretMark, Value};
 
 /// A Worker.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WorkerSpec {
     /// Its name at the target.
     pub script: String,
@@ -31,6 +31,47 @@ pub struct WorkerSpec {
     pub routes: BTreeSet<Route>,
     /// Whether it answers on the account's `workers.dev` name.
     pub workers_dev: bool,
+    /// Further settings, in the words of the API: those of a version (`placement`, `limits`) and those of the Worker as a
+    /// whole (`observability`, `logpush`, `tail_consumers`).
+    #[serde(default)]
+    pub settings: Properties,
+    /// What was done to its classes of Durable Objects, oldest first.
+    #[serde(default)]
+    pub migrations: Vec<Migration>,
+    /// Its classes of Durable Objects and entry points, declared; in the words of the API, by name. Either these or
+    /// `migrations`.
+    #[serde(default)]
+    pub exports: Properties,
+    /// Static files that it serves.
+    #[serde(default)]
+    pub assets: Option<Assets>,
+}
+
+/// One step in the life of a Worker's classes of Durable Objects.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Migration {
+    /// Its name, by which the platform knows how far it came.
+    pub tag: String,
+    /// What it does, in the words of the API: `new_sqlite_classes`, `deleted_classes`, ….
+    pub steps: Properties,
+}
+
+impl Migration {
+    /// The classes whose data it destroys.
+    pub fn deleted(&self) -> Vec<&str> {
+        let Some(Value::List(classes)) = self.steps.get("deleted_classes") else { return Vec::new() };
+        classes.iter().filter_map(Value::as_text).collect()
+    }
+}
+
+/// Static files.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Assets {
+    /// By path, with a leading slash.
+    pub files: BTreeMap<String, Content>,
+    /// How they are served, in the words of the API: `html_handling`, `not_found_handling`, `run_worker_first`,
+    /// `_headers`, `_redirects`.
+    pub config: Properties,
 }
 
 /// One module of a Worker.
@@ -171,7 +212,21 @@ impl Binding {
 
 impl WorkerSpec {
     pub(super) fn properties(&self, marks: &BTreeMap<ResourceName, SecretMark>) -> Properties {
-        let Self { script, main, modules, compatibility_date, compatibility_flags, bindings, crons, routes, workers_dev } = self;
+        let Self {
+            script,
+            main,
+            modules,
+            compatibility_date,
+            compatibility_flags,
+            bindings,
+            crons,
+            routes,
+            workers_dev,
+            settings,
+            migrations,
+            exports,
+            assets,
+        } = self;
         let modules = modules.iter().map(|(name, Module { module_type, content })| {
             let value = table([("type", module_type.content_type().into()), ("content", (*content).into())]);
             (name.clone(), value)
@@ -191,6 +246,19 @@ impl WorkerSpec {
         ]);
         if let Some(date) = compatibility_date {
             properties.insert("compatibility_date".to_owned(), Value::text(date));
+        }
+        properties.extend(settings.clone());
+        // How far its classes came is one word; the steps are how it gets there.
+        if let Some(last) = migrations.last() {
+            properties.insert("migration_tag".to_owned(), Value::text(&last.tag));
+        }
+        if !exports.is_empty() {
+            properties.insert("exports".to_owned(), Value::Table(exports.clone()));
+        }
+        if let Some(Assets { files, config }) = assets {
+            let files = files.iter().map(|(path, content)| (path.clone(), (*content).into())).collect();
+            let both = table([("files", Value::Table(files)), ("config", Value::Table(config.clone()))]);
+            properties.insert("assets".to_owned(), both);
         }
         properties
     }

@@ -23,6 +23,7 @@ use super::envelope::{self, Body, ResultInfo};
 use super::fault::{self, Fault};
 use super::pace::Pace;
 use super::path::with_query;
+pub(super) use super::payload::{Payload, Raw};
 use super::repeated::repeats;
 
 /// The most that is read of an enveloped body, in bytes.
@@ -49,36 +50,11 @@ pub(super) struct Client {
     patience: Patience,
 }
 
-/// What a write sends.
-pub(super) enum Payload {
-    /// Nothing.
-    Empty,
-    /// JSON.
-    Json(Value),
-    /// A body that was built by hand.
-    Bytes {
-        /// Its content type.
-        content_type: String,
-        /// Its bytes, wiped when the last copy goes.
-        bytes: Bytes,
-    },
-}
-
 /// A whole answer.
 struct Answer {
     status: u16,
     headers: HeaderMap,
     body: Bytes,
-}
-
-/// What a call without an envelope gave: the modules of a Worker.
-pub(super) struct Raw {
-    /// `Content-Type`.
-    pub(super) content_type: String,
-    /// `cf-entrypoint`: the name of the main module.
-    pub(super) entrypoint: Option<String>,
-    /// The body.
-    pub(super) body: Bytes,
 }
 
 impl Client {
@@ -98,8 +74,7 @@ impl Client {
         if !text.bytes().all(|b| b.is_ascii_graphic()) {
             return Err(bad());
         }
-        let mut authorization = HeaderValue::from_str(&format!("Bearer {text}")).map_err(|_| bad())?;
-        authorization.set_sensitive(true);
+        let authorization = bearer(&Secret::new(text.as_bytes().to_vec())).ok_or_else(bad)?;
         let sent = Mutex::new(vec![Secret::new(text.as_bytes().to_vec())]);
         let slots = Semaphore::new(concurrency.max(1));
         Ok(Self { http, endpoint, authorization, sent, pace: Pace::default(), slots, patience })
@@ -284,15 +259,19 @@ impl Client {
     }
 
     fn request(&self, method: Method, path: &str, payload: &Payload) -> reqwest::RequestBuilder {
+        let authorization = match payload {
+            Payload::Session { token, .. } => bearer(token),
+            _ => None,
+        };
         let request = self
             .http
             .request(method, format!("{}{path}", self.endpoint))
-            .header(http::header::AUTHORIZATION, self.authorization.clone())
+            .header(http::header::AUTHORIZATION, authorization.unwrap_or_else(|| self.authorization.clone()))
             .header(http::header::ACCEPT, "application/json, */*;q=0.5");
         match payload {
             Payload::Empty => request,
             Payload::Json(value) => request.json(value),
-            Payload::Bytes { content_type, bytes } => {
+            Payload::Bytes { content_type, bytes } | Payload::Session { content_type, bytes, .. } => {
                 request.header(http::header::CONTENT_TYPE, content_type).body(bytes.clone())
             }
         }
@@ -350,6 +329,13 @@ impl Client {
         let sent = self.sent.lock().unwrap_or_else(PoisonError::into_inner);
         if sent.iter().any(|secret| repeats(&said, secret)) { WITHHELD.to_owned() } else { said }
     }
+}
+
+/// The header that carries a token; `None` where no header can.
+fn bearer(token: &Secret) -> Option<HeaderValue> {
+    let mut value = HeaderValue::from_str(&format!("Bearer {}", token.expose_text()?)).ok()?;
+    value.set_sensitive(true);
+    Some(value)
 }
 
 fn unexpected(call: &str, answer: &Answer) -> Fault {

@@ -136,6 +136,9 @@ struct Counted<'a> {
     compatibility_date: &'a Option<String>,
     compatibility_flags: BTreeSet<&'a str>,
     migration_tag: &'a Option<String>,
+    has_assets: Option<bool>,
+    settings: [&'a Option<serde_json::Value>; 3],
+    logpush: Option<bool>,
     worker: Option<CountedWorker<'a>>,
     routes: BTreeMap<&'a str, BTreeSet<&'a str>>,
 }
@@ -169,6 +172,9 @@ impl Lists {
             compatibility_date: &item.compatibility_date,
             compatibility_flags: item.compatibility_flags.iter().map(String::as_str).collect(),
             migration_tag: &item.migration_tag,
+            has_assets: item.has_assets,
+            settings: [&item.placement, &item.observability, &item.tail_consumers],
+            logpush: item.logpush,
             worker: self.workers.get(script).map(|worker| CountedWorker {
                 id: &worker.id,
                 updated_on: &worker.updated_on,

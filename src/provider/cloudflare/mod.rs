@@ -21,6 +21,7 @@ mod multipart;
 mod observe;
 mod pace;
 mod path;
+mod payload;
 mod read;
 mod repeated;
 mod upload;

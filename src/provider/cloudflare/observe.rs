@@ -143,7 +143,8 @@ async fn worker(provider: &CloudflareProvider, lists: &Lists, key: &InstanceKey,
         (_, Some(owned)) => !owned.properties.contains_key("compatibility_date"),
         _ => false,
     };
-    let live = match read::live(&provider.client, &provider.account, script, owned, dateless).await {
+    let item = lists.scripts.get(script);
+    let live = match read::live(&provider.client, &provider.account, script, (owned, item), dateless).await {
         Ok(live) => live,
         Err(fault) => return missing_or_unknown(&fault),
     };

@@ -19,7 +19,7 @@ use super::fault::Fault;
 use super::lists::Account;
 use super::multipart;
 use super::path::{Grammar, with_query};
-use super::wire::{Deployments, Schedules, Subdomain, Version};
+use super::wire::{Deployments, Schedules, ScriptItem, Subdomain, Version};
 
 /// The version that takes all requests.
 #[derive(Debug)]
@@ -85,7 +85,7 @@ pub(super) async fn live(
     client: &Client,
     account: &Account,
     script: &str,
-    owned: Option<&Owned>,
+    (owned, item): (Option<&Owned>, Option<&ScriptItem>),
     dateless: bool,
 ) -> Result<Live, Fault> {
     let (active, crons, subdomain) = futures_util::future::try_join3(
@@ -100,6 +100,7 @@ pub(super) async fn live(
         ("crons".to_owned(), set(&crons)),
         ("workers_dev".to_owned(), Value::Bool(subdomain.enabled)),
     ]);
+    properties.extend(settings(item));
     let Some(active) = active else {
         for empty in ["modules", "bindings", "compatibility_flags"] {
             properties.insert(empty.to_owned(), Value::Table(Properties::new()));
@@ -128,8 +129,30 @@ pub(super) async fn live(
     {
         properties.insert("compatibility_date".to_owned(), Value::text(date));
     }
+    properties.extend(runtime.limits.as_ref().and_then(Value::of_json).map(|limits| ("limits".to_owned(), limits)));
+    properties.extend(runtime.exports.as_ref().and_then(Value::of_json).map(|exports| ("exports".to_owned(), exports)));
+    let tag = item.and_then(|item| item.migration_tag.as_ref()).or(runtime.migration_tag.as_ref());
+    properties.extend(tag.filter(|tag| !tag.is_empty()).map(|tag| ("migration_tag".to_owned(), Value::text(tag))));
+    if item.is_some_and(|item| item.has_assets == Some(true)) {
+        // Which files a version serves is never told; those of the very version that we recorded are known.
+        let recorded = owned.filter(|_| same_version).and_then(|o| o.properties.get("assets"));
+        let unknown = || Value::Table([("files".to_owned(), Value::Table(Properties::new()))].into());
+        properties.insert("assets".to_owned(), recorded.cloned().unwrap_or_else(unknown));
+    }
     let attributes = attributes(&active, &etag);
     Ok(Live { properties, attributes, version: Some(version) })
+}
+
+/// The settings that the list of Workers shows.
+fn settings(item: Option<&ScriptItem>) -> Properties {
+    let Some(item) = item else { return Properties::new() };
+    let fields = [
+        ("placement", item.placement.as_ref().and_then(Value::of_json)),
+        ("observability", item.observability.as_ref().and_then(Value::of_json)),
+        ("tail_consumers", item.tail_consumers.as_ref().and_then(Value::of_json)),
+        ("logpush", item.logpush.map(Value::Bool)),
+    ];
+    fields.into_iter().filter_map(|(field, value)| Some((field.to_owned(), value?))).collect()
 }
 
 /// What is recorded of a Worker besides its properties.
@@ -183,7 +206,6 @@ fn binding(fields: &Map<String, Json>, marks: Option<&Properties>) -> Option<(St
     match kind {
         "plain_text" => put("text", text("text").map(Value::text)),
         "json" => put("json", fields.get("json").map(|json| Value::text(canonical(json)))),
-        "kv_namespace" => put("namespace_id", text("namespace_id").map(Value::text)),
         "secret_text" | "secret_key" => {
             let mark = marks.and_then(|m| m.get(name)?.as_table()?.get("text"));
             let unknown = Value::Secret { mark: SecretMark::Unknown };
@@ -195,10 +217,12 @@ fn binding(fields: &Map<String, Json>, marks: Option<&Properties>) -> Option<(St
             // The only environment that a Worker of today has.
             put("environment", text("environment").filter(|e| !matches!(*e, "" | "production")).map(Value::text));
         }
-        // Sorts that the definitions do not know: shown as they are, so that they count as foreign and are kept.
+        // As the API has them; what a definition does not say of one is no difference.
         _ => {
             for (key, value) in fields.iter().filter(|(key, _)| *key != "name" && !key.starts_with('$')) {
-                put(key, value.as_str().map(Value::text));
+                // wrangler still sends the older word.
+                let key = if kind == "d1" && key == "id" { "database_id" } else { key };
+                put(key, Value::of_json(value));
             }
         }
     }

@@ -16,6 +16,7 @@ use crate::model::{Binding, Marker, Properties, Retry, Secret, SecretResolver, S
 use crate::provider::{Order, ProviderError};
 
 use super::client::Payload;
+use super::collection::object;
 use super::multipart::{self, Part};
 use super::wire::{ScriptItem, Version};
 
@@ -47,6 +48,9 @@ pub(super) fn prepare(order: &Order, resolver: &dyn SecretResolver) -> Result<Up
     }
     metadata.insert("compatibility_flags".to_owned(), json!(names(after, "compatibility_flags")));
     metadata.insert("annotations".to_owned(), annotations(&order.marker));
+    for key in ["limits", "placement"] {
+        metadata.extend(after.get(key).and_then(Value::as_table).map(|table| (key.to_owned(), Json::Object(object(table)))));
+    }
     let mut secrets = Vec::new();
     let mut bindings = Vec::new();
     for (name, value) in table(after, "bindings") {
@@ -97,18 +101,9 @@ fn binding(
     let fields = value.as_table().ok_or_else(|| bad("is no table"))?;
     let text = |key: &str| fields.get(key).and_then(Value::as_text).ok_or_else(|| bad(&format!("has no `{key}`")));
     match text("type")? {
-        "plain_text" => Ok(json!({ "name": name, "type": "plain_text", "text": text("text")? })),
         "json" => {
             let value: Json = serde_json::from_str(text("json")?).map_err(|error| bad("holds no JSON").source(error))?;
             Ok(json!({ "name": name, "type": "json", "json": value }))
-        }
-        "kv_namespace" => Ok(json!({ "name": name, "type": "kv_namespace", "namespace_id": text("namespace_id")? })),
-        "service" => {
-            let mut binding = json!({ "name": name, "type": "service", "service": text("service")? });
-            if let Some(entrypoint) = fields.get("entrypoint").and_then(Value::as_text) {
-                binding["entrypoint"] = json!(entrypoint);
-            }
-            Ok(binding)
         }
         "secret_text" => {
             let Some(Spec::Worker(worker)) = &order.spec else { return Err(bad("has no definition")) };
@@ -126,14 +121,25 @@ fn binding(
             secrets.push(value);
             Ok(binding)
         }
-        _ => Err(bad("is of a sort that cannot be made")),
+        // The definitions have the words of the API.
+        _ => {
+            let mut binding = object(fields);
+            binding.insert("name".to_owned(), json!(name));
+            Ok(Json::Object(binding))
+        }
     }
 }
 
 impl Upload {
-    /// The body of a first upload, which is deployed at once; `tags` are written with it.
-    pub(super) fn create(mut self, tags: &[String]) -> Result<(Payload, Vec<Secret>), ProviderError> {
+    /// Says one more thing in the metadata.
+    pub(super) fn say(&mut self, key: &str, value: Option<Json>) {
+        self.metadata.extend(value.map(|value| (key.to_owned(), value)));
+    }
+
+    /// The body of a first upload, which is deployed at once; `tags` and the Worker's own settings are written with it.
+    pub(super) fn create(mut self, tags: &[String], after: &Properties) -> Result<(Payload, Vec<Secret>), ProviderError> {
         self.metadata.insert("tags".to_owned(), json!(tags));
+        self.metadata.extend(script_settings(&Properties::new(), after));
         self.finish()
     }
 
@@ -156,12 +162,19 @@ impl Upload {
         let kept = if all_stay { json!(["secret_text", "secret_key"]) } else { json!([]) };
         self.metadata.insert("keep_bindings".to_owned(), kept);
         // Versioned settings that the definitions do not know stay as they are.
-        if let Some(limits) = live.resources.script_runtime.limits.as_ref().filter(|limits| limits.is_object()) {
+        let is_ours = |key: &str| before.contains_key(key) || after.contains_key(key);
+        if !is_ours("limits")
+            && let Some(limits) = live.resources.script_runtime.limits.as_ref().filter(|limits| limits.is_object())
+        {
             self.metadata.insert("limits".to_owned(), limits.clone());
         }
         if let Some(item) = item {
-            if item.has_assets == Some(true) {
+            let stay = after.contains_key("assets") || !before.contains_key("assets");
+            if item.has_assets == Some(true) && stay && !self.metadata.contains_key("assets") {
                 self.metadata.insert("keep_assets".to_owned(), json!(true));
+            }
+            if is_ours("placement") {
+                return self.finish();
             }
             if let Some(mode) = item.placement_mode.as_ref().filter(|mode| *mode == "smart") {
                 self.metadata.insert("placement".to_owned(), json!({ "mode": mode }));
@@ -182,6 +195,34 @@ impl Upload {
         let body = Zeroizing::new(multipart::write(&parts, &boundary)?);
         let bytes = Bytes::from_owner(body);
         Ok((Payload::Bytes { content_type: format!("multipart/form-data; boundary={boundary}"), bytes }, self.secrets))
+    }
+}
+
+/// The settings of a Worker as a whole that differ, in the form that the API takes; one that left is as if never set.
+pub(super) fn script_settings(before: &Properties, after: &Properties) -> Map<String, Json> {
+    let unset = [("observability", json!({ "enabled": false })), ("logpush", json!(false)), ("tail_consumers", json!([]))];
+    let differs = unset.into_iter().filter(|(key, _)| before.get(*key) != after.get(*key));
+    let mut settings: Map<String, Json> = differs
+        .map(|(key, unset)| {
+            let one: Properties = after.get(key).map(|value| (key.to_owned(), value.clone())).into_iter().collect();
+            (key.to_owned(), object(&one).remove(key).unwrap_or(unset))
+        })
+        .collect();
+    if let Some(observability) = settings.get_mut("observability") {
+        as_numbers(observability);
+    }
+    settings
+}
+
+/// Shares are numbers to the API, and text among properties, which have whole numbers only.
+fn as_numbers(json: &mut Json) {
+    let Json::Object(fields) = json else { return };
+    for (key, value) in fields {
+        let share = value.as_str().and_then(|text| text.parse::<f64>().ok());
+        match share.filter(|_| key == "head_sampling_rate").and_then(serde_json::Number::from_f64) {
+            Some(number) => *value = Json::Number(number),
+            None => as_numbers(value),
+        }
     }
 }
 

@@ -30,6 +30,10 @@ pub(super) struct ScriptItem {
     pub(super) migration_tag: Option<String>,
     pub(super) has_assets: Option<bool>,
     pub(super) placement_mode: Option<String>,
+    pub(super) placement: Option<Value>,
+    pub(super) observability: Option<Value>,
+    pub(super) logpush: Option<bool>,
+    pub(super) tail_consumers: Option<Value>,
 }
 
 /// An item of `GET workers/workers`.
@@ -123,6 +127,8 @@ pub(super) struct Runtime {
     #[serde(deserialize_with = "or_default")]
     pub(super) compatibility_flags: Vec<String>,
     pub(super) limits: Option<Value>,
+    pub(super) exports: Option<Value>,
+    pub(super) migration_tag: Option<String>,
 }
 
 /// `GET scripts/{n}/versions`.

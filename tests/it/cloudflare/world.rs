@@ -83,6 +83,9 @@ pub(super) fn key(text: &str) -> InstanceKey {
     text.parse().unwrap()
 }
 
+/// Settings that every Worker has, whether a definition says them or not.
+const SETTINGS: [&str; 4] = ["logpush", "observability", "placement", "tail_consumers"];
+
 /// A Worker with one module, and nothing else.
 pub(super) fn worker(script: &str) -> WorkerSpec {
     WorkerSpec {
@@ -95,6 +98,7 @@ pub(super) fn worker(script: &str) -> WorkerSpec {
         crons: BTreeSet::new(),
         routes: BTreeSet::new(),
         workers_dev: false,
+        ..WorkerSpec::default()
     }
 }
 
@@ -161,7 +165,19 @@ impl World {
         let claim = spec.map(Spec::claim).or(owned.as_ref().map(|o| o.claim.as_str())).expect("a claim").to_owned();
         let lookup = Lookup { claim, spec: spec.cloned(), owned };
         let query = Query { instances: [(key.clone(), lookup)].into(), deep };
-        self.provider.observe(&query).await.unwrap_or_else(|error| panic!("{error}")).remove(key).expect("an entry")
+        let lookup = query.instances[key].clone();
+        let mut observed =
+            self.provider.observe(&query).await.unwrap_or_else(|error| panic!("{error}")).remove(key).expect("an entry");
+        if let Observed::Present(present) = &mut observed {
+            // The planner leaves settings alone that are neither desired nor were applied by us.
+            let desired = lookup.spec.as_ref().map(|spec| spec.properties(&BTreeMap::new()));
+            let is_ours = |field: &str| {
+                desired.as_ref().is_some_and(|d| d.contains_key(field))
+                    || lookup.owned.as_ref().is_some_and(|o| o.properties.contains_key(field))
+            };
+            present.properties.retain(|field, _| !SETTINGS.contains(&field.as_str()) || is_ours(field));
+        }
+        observed
     }
 
     pub(super) async fn present(&self, key: &InstanceKey, spec: Option<&Spec>, deep: bool) -> Present {

@@ -79,6 +79,7 @@ pub(super) fn worker(script: &str, code: &str) -> WorkerSpec {
         crons: BTreeSet::new(),
         routes: BTreeSet::new(),
         workers_dev: false,
+        ..WorkerSpec::default()
     }
 }
 

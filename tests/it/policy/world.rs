@@ -46,6 +46,7 @@ pub(crate) fn worker(bindings: &[(&str, Binding)], date: Option<&str>) -> Spec {
         crons: BTreeSet::new(),
         routes: BTreeSet::new(),
         workers_dev: false,
+        ..WorkerSpec::default()
     })
 }
 

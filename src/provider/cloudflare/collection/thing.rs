@@ -49,24 +49,12 @@ pub(super) fn id_of(kind: Kind, fingerprint: &str) -> Option<&str> {
 
 /// Those of `fields` that an object of the API has.
 pub(in crate::provider::cloudflare) fn picked(object: &Json, fields: &[&str]) -> Properties {
-    fields.iter().filter_map(|field| Some(((*field).to_owned(), value(object.get(*field)?)?))).collect()
+    fields.iter().filter_map(|field| Some(((*field).to_owned(), Value::of_json(object.get(*field)?)?))).collect()
 }
 
 /// The text of a field.
 pub(in crate::provider::cloudflare) fn text<'a>(object: &'a Json, field: &str) -> Option<&'a str> {
     object.get(field)?.as_str().filter(|text| !text.is_empty())
-}
-
-/// A value of the API; `None` for `null`. A fraction is text, since properties have whole numbers only.
-pub(in crate::provider::cloudflare) fn value(json: &Json) -> Option<Value> {
-    Some(match json {
-        Json::Null => return None,
-        Json::Bool(flag) => Value::Bool(*flag),
-        Json::Number(number) => number.as_i64().map_or_else(|| Value::text(number.to_string()), Value::Integer),
-        Json::String(text) => Value::text(text),
-        Json::Array(items) => Value::List(items.iter().filter_map(value).collect()),
-        Json::Object(fields) => Value::Table(fields.iter().filter_map(|(key, json)| Some((key.clone(), value(json)?))).collect()),
-    })
 }
 
 /// Properties as the API takes them; what it has no word for (content, secrets) is left out, for the caller to put in.

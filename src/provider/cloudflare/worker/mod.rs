@@ -9,6 +9,8 @@
 //! **Invariant:** everything that can be refused here (bytes that are missing, secrets that do not open, routes that
 //! are taken) is, before the first write.
 
+mod assets;
+mod lifecycle;
 mod triggers;
 
 use http::Method;
@@ -32,7 +34,18 @@ use super::wire::{Version, Versions};
 use super::write::Writer;
 
 /// The properties that are versioned: a change of one of them is a new version.
-const VERSIONED: [&str; 5] = ["main_module", "modules", "compatibility_date", "compatibility_flags", "bindings"];
+const VERSIONED: [&str; 10] = [
+    "main_module",
+    "modules",
+    "compatibility_date",
+    "compatibility_flags",
+    "bindings",
+    "limits",
+    "placement",
+    "exports",
+    "migration_tag",
+    "assets",
+];
 
 /// How many of the newest versions are looked through for one that an earlier operation uploaded.
 const LOOKED_THROUGH: usize = 10;
@@ -115,13 +128,16 @@ impl Work<'_> {
     }
 
     async fn create(mut self, resumed: bool) -> Result<Expected, Outcome> {
-        let upload = upload::prepare(self.order, self.provider.secrets.as_ref()).map_err(Outcome::Refused)?;
+        let mut upload = upload::prepare(self.order, self.provider.secrets.as_ref()).map_err(Outcome::Refused)?;
         let routes = self.route_changes()?;
         let expected = if resumed {
             Expected::Version(Some(self.made_earlier().await?))
         } else {
             let tag = Marker::owner_tag(&self.order.change.key.address);
-            let (payload, secrets) = upload.create(&[tag]).map_err(Outcome::Refused)?;
+            upload.say("migrations", lifecycle::migrations(self.order, None).map_err(Outcome::Refused)?);
+            upload.say("exports", lifecycle::exports(&self.after));
+            upload.say("assets", self.upload_assets().await?);
+            let (payload, secrets) = upload.create(&[tag], &self.after).map_err(Outcome::Refused)?;
             let path = with_query(&self.path(&[]), &[("excludeScript", "true"), ("bindings_inherit", "strict")]);
             self.writer.write(Method::PUT, &path, payload, &secrets).await?;
             boundary::reach("after_worker");
@@ -151,11 +167,11 @@ impl Work<'_> {
     async fn update(mut self, active: Option<Active>) -> Result<Expected, Outcome> {
         let versioned = VERSIONED.iter().any(|key| self.before.get(*key) != self.after.get(*key));
         let routes = self.route_changes()?;
-        let mut expected = active.as_ref().map(|active| active.version.clone());
+        let mut expected = Expected::Version(active.as_ref().map(|active| active.version.clone()));
         if versioned {
-            expected = Some(self.write_version(active.as_ref()).await?);
+            expected = self.write_version(active.as_ref()).await?;
         }
-        self.write_tags().await?;
+        self.write_settings().await?;
         if self.before.get("crons") != self.after.get("crons") {
             self.write_crons(true).await?;
         }
@@ -163,18 +179,18 @@ impl Work<'_> {
         if self.before.get("workers_dev") != self.after.get("workers_dev") {
             self.write_subdomain().await?;
         }
-        Ok(Expected::Version(expected))
+        Ok(expected)
     }
 
     /// Uploads a version and deploys it, or deploys the one that an earlier operation uploaded already.
-    async fn write_version(&mut self, active: Option<&Active>) -> Result<String, Outcome> {
-        let upload = upload::prepare(self.order, self.provider.secrets.as_ref()).map_err(Outcome::Refused)?;
+    async fn write_version(&mut self, active: Option<&Active>) -> Result<Expected, Outcome> {
+        let mut upload = upload::prepare(self.order, self.provider.secrets.as_ref()).map_err(Outcome::Refused)?;
         if let Some(found) = self.uploaded_earlier().await? {
             if active.is_some_and(|active| active.version == found) {
-                return Ok(found);
+                return Ok(Expected::Version(Some(found)));
             }
             match self.deploy(&found).await {
-                Ok(()) => return Ok(found),
+                Ok(()) => return Ok(Expected::Version(Some(found))),
                 // It can no longer be deployed (a secret changed since, it is too old): certainly nothing happened.
                 Err(fault) if fault.certain && fault.status != Some(429) => {}
                 Err(fault) => return Err(self.writer.failed(fault)),
@@ -189,7 +205,23 @@ impl Work<'_> {
             None => Version::default(),
         };
         let item = self.lists.scripts.get(self.script);
+        if assets::any(&self.after) && self.before.get("assets") != self.after.get("assets") {
+            upload.say("assets", self.upload_assets().await?);
+        }
+        upload.say("exports", lifecycle::exports(&self.after));
+        let lifecycle = lifecycle::changes(&self.before, &self.after);
+        if lifecycle {
+            let applied = item.and_then(|item| item.migration_tag.as_deref());
+            upload.say("migrations", lifecycle::migrations(self.order, applied).map_err(Outcome::Refused)?);
+        }
         let (payload, secrets) = upload.update(&live, item, &self.before, &self.after).map_err(Outcome::Refused)?;
+        if lifecycle {
+            // What becomes of Durable Objects cannot wait for a deployment: one call uploads and deploys.
+            let path = with_query(&self.path(&[]), &[("excludeScript", "true"), ("bindings_inherit", "strict")]);
+            self.writer.write(Method::PUT, &path, payload, &secrets).await?;
+            boundary::reach("after_worker");
+            return Ok(Expected::Operation);
+        }
         let path = with_query(&self.path(&["versions"]), &[("bindings_inherit", "strict")]);
         let made = self.writer.write(Method::POST, &path, payload, &secrets).await?;
         let id = made.get("id").and_then(Json::as_str).filter(|id| Grammar::Id.check(id).is_ok()).ok_or_else(|| {
@@ -199,7 +231,7 @@ impl Work<'_> {
         boundary::reach("after_version");
         // An uploaded version that is not deployed does nothing, and is found again by its marker.
         self.deploy(id).await.map_err(|fault| self.writer.failed(fault))?;
-        Ok(id.to_owned())
+        Ok(Expected::Version(Some(id.to_owned())))
     }
 
     async fn deploy(&mut self, version: &str) -> Result<(), Fault> {
@@ -250,20 +282,32 @@ impl Work<'_> {
             .is_some_and(|m| is_ours(self.order, &m.operation) && m.desired == wanted.desired && m.key == wanted.key)
     }
 
-    /// Makes the Worker's tags name its owner, where they do not; other tags stay.
-    async fn write_tags(&mut self) -> Result<(), Outcome> {
-        if !matches!(self.order.change.action, Action::Adopt | Action::Move) {
+    /// The static files, where the Worker is to serve some: what its upload says of them.
+    async fn upload_assets(&self) -> Result<Option<Json>, Outcome> {
+        if !assets::any(&self.after) {
+            return Ok(None);
+        }
+        let uploaded = assets::upload(self.provider, self.script, self.order).await;
+        uploaded.map(Some).map_err(|fault| self.writer.unread(fault))
+    }
+
+    /// Writes the settings of the Worker as a whole where they differ; its tags among them, where they do not name its
+    /// owner. Other tags stay.
+    async fn write_settings(&mut self) -> Result<(), Outcome> {
+        let mut settings = upload::script_settings(&self.before, &self.after);
+        if matches!(self.order.change.action, Action::Adopt | Action::Move) {
+            let mine = Marker::owner_tag(&self.order.change.key.address);
+            let now = self.lists.tags(self.script);
+            if !now.contains(&mine) {
+                let foreign = now.into_iter().filter(|tag| Marker::parse_owner_tag(tag).is_none());
+                settings.insert("tags".to_owned(), foreign.chain([mine]).collect());
+            }
+        }
+        if settings.is_empty() {
             return Ok(());
         }
-        let mine = Marker::owner_tag(&self.order.change.key.address);
-        let now = self.lists.tags(self.script);
-        if now.contains(&mine) {
-            return Ok(());
-        }
-        let mut tags: Vec<String> = now.into_iter().filter(|tag| Marker::parse_owner_tag(tag).is_none()).collect();
-        tags.push(mine);
         let path = self.path(&["script-settings"]);
-        self.writer.write(Method::PATCH, &path, Payload::Json(json!({ "tags": tags })), &[]).await?;
+        self.writer.write(Method::PATCH, &path, Payload::Json(Json::Object(settings)), &[]).await?;
         boundary::reach("after_tags");
         Ok(())
     }
