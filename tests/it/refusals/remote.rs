@@ -74,6 +74,9 @@ async fn a_daemon_that_never_saw_the_remote_waits_for_it() {
         let ran = world.trunkline(&["status"]);
         if ran.out.contains("cannot be read") {
             assert_says(&ran.out, &["no revision yet", "no environment was looked at yet"]);
+            assert_eq!(ran.status, 2, "not all is well: {ran:?}");
+            let history = world.trunkline(&["history"]);
+            assert_eq!((history.status, history.out.as_str(), history.err.as_str()), (0, "", "nothing was applied yet\n"));
             break;
         }
         assert!(begun.elapsed() < Duration::from_secs(60), "{ran:?}\n{}", world.log());
