@@ -5,7 +5,7 @@ use std::fmt::Write;
 use serde_json::json;
 
 use super::arguments::{Global, History, Output};
-use super::output::{Failure, show, show_json};
+use super::output::{Failure, note, show, show_json};
 use super::{OK, status, workspace};
 use crate::model::EnvironmentId;
 use crate::plan;
@@ -24,7 +24,11 @@ pub(super) fn history(global: &Global, verb: &History) -> Result<u8, Failure> {
     let wanted = if verb.environments.is_empty() { &known } else { &verb.environments };
     if let Some(number) = verb.generation {
         let [environment] = wanted.as_slice() else {
-            return Err(Failure::new("`--generation` needs exactly one environment"));
+            let names: Vec<String> = wanted.iter().map(ToString::to_string).collect();
+            return Err(Failure::new("`--generation` needs exactly one environment").hint(Some(format!(
+                "name one of {}, such as `trunkline history --generation {number} NAME`",
+                names.join(", ")
+            ))));
         };
         return one(&store, environment, number, verb.output, global.colour());
     }
@@ -41,6 +45,7 @@ pub(super) fn history(global: &Global, verb: &History) -> Result<u8, Failure> {
                 all.iter().map(|g| json!({ "environment": g.environment, "generation": GenerationStatus::from(g) })).collect();
             show_json(&json!({ "version": 1, "generations": rows }))?;
         }
+        Output::Text if all.is_empty() => note("nothing was applied yet"),
         Output::Text => show(&all.iter().map(line).collect::<String>())?,
     }
     Ok(OK)
@@ -63,7 +68,11 @@ fn one(store: &Store, environment: &EnvironmentId, number: u64, output: Output, 
     let generation = generations.iter().find(|g| g.number == number);
     let plan = store.plan(environment, number).map_err(failure)?;
     let (Some(generation), Some(plan)) = (generation, plan) else {
-        return Err(Failure::new(format!("{environment} has no generation {number}")));
+        let known = generations.first().map_or_else(
+            || "nothing was applied there yet".to_owned(),
+            |newest| format!("the newest is {}; `trunkline history {environment}` lists them", newest.number),
+        );
+        return Err(Failure::new(format!("{environment} has no generation {number}")).hint(Some(known)));
     };
     let operations = store.operations(environment, number).map_err(failure)?;
     match output {

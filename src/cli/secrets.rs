@@ -39,8 +39,12 @@ fn failure(error: &SecretsError) -> Failure {
 fn keygen(file: &Path) -> Result<u8, Failure> {
     let (identity, recipient) = Identities::generate();
     let mut out = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(file).map_err(|error| {
-        Failure::new(format!("{} cannot be made: {error}", file.display()))
-            .hint(Some("an identity is never overwritten: name a new file".to_owned()))
+        let hint = match error.kind() {
+            std::io::ErrorKind::AlreadyExists => "an identity is never overwritten: name a new file",
+            std::io::ErrorKind::NotFound => "make its folder first",
+            _ => "name a file in a folder that you can write to",
+        };
+        Failure::new(format!("{} cannot be made: {error}", file.display())).hint(Some(hint.to_owned()))
     })?;
     out.write_all(identity.expose())?;
     out.sync_all()?;
@@ -179,6 +183,16 @@ pub(super) fn random() -> Secret {
     Secret::new(crate::model::Digest::of(identity.expose()).to_string().into_bytes())
 }
 
+/// What a secret is for, so that nobody takes one away that is needed.
+fn uses(listed: &secrets::Listed) -> String {
+    let mut uses: Vec<String> = listed.used_by.iter().map(|key| format!("{}@{}", key.address.local(), key.target)).collect();
+    uses.extend(listed.token_of.iter().map(|target| format!("token of {target}")));
+    if listed.digest_key {
+        uses.push("digest key".to_owned());
+    }
+    if uses.is_empty() { "not used".to_owned() } else { uses.join(", ") }
+}
+
 fn list(global: &Global, folder: &Path, only: &[EnvironmentId], output: Output) -> Result<u8, Failure> {
     let workspace = workspace::resolve(folder, only)?;
     if workspace.has_errors() {
@@ -213,10 +227,7 @@ fn list(global: &Global, folder: &Path, only: &[EnvironmentId], output: Output) 
         }
         Output::Text => {
             for (environment, listed, opens) in rows {
-                let used: Vec<String> =
-                    listed.used_by.iter().map(|key| format!("{}@{}", key.address.local(), key.target)).collect();
-                let used = if used.is_empty() { "not used by a resource".to_owned() } else { used.join(", ") };
-                show(&format!("{environment}/secret.{}: {opens}; {used}", listed.name))?;
+                show(&format!("{environment}/secret.{}: {opens}; {}", listed.name, uses(&listed)))?;
             }
         }
     }

@@ -21,7 +21,9 @@ pub(super) fn status(global: &Global, verb: &Status) -> Result<u8, Failure> {
         Output::Json => show_json(&json!({ "version": 1, "source": source, "environments": statuses }))?,
         Output::Text => show(&render(source.as_ref(), &statuses))?,
     }
-    Ok(if statuses.iter().all(EnvironmentStatus::is_ready) { OK } else { DIFFERENT })
+    // A repository that was never read has no environment that could say so.
+    let unread = source.as_ref().is_some_and(|source| source.head.is_none());
+    Ok(if !unread && statuses.iter().all(EnvironmentStatus::is_ready) { OK } else { DIFFERENT })
 }
 
 /// The statuses of all environments, or only of those named.

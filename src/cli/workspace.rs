@@ -74,7 +74,11 @@ pub(super) fn undefined<'a>(
 
 /// Resolves every environment of `folder`, or only those of `only`.
 pub(super) fn resolve(folder: &Path, only: &[EnvironmentId]) -> Result<Workspace, Failure> {
-    let tree = Folder::open(folder, Limits::default()).map_err(|error| Failure::of(&error))?;
+    let tree = Folder::open(folder, Limits::default()).map_err(|error| {
+        let cause = std::error::Error::source(&error).map_or_else(|| error.to_string(), ToString::to_string);
+        Failure::new(format!("the folder {} cannot be read: {cause}", folder.display()))
+            .hint(Some("name the folder of definitions: the one that holds `environments/`".to_owned()))
+    })?;
     let (found, mut diagnostics) = definition::environments(&tree).map_err(|error| Failure::of(&error))?;
     if found.is_empty() && diagnostics.is_empty() {
         return Err(Failure::new(format!("{} holds no environments", folder.display())).hint(Some(

@@ -278,6 +278,9 @@ impl<'a> Reading<'a> {
         }
         let known: Vec<&str> = known.into_iter().collect();
         let hint = did_you_mean(name, known.iter().copied()).unwrap_or_else(|| match known.as_slice() {
+            [] if what == "secret" => {
+                format!("this environment defines no secret; `trunkline secrets set ENVIRONMENT {}` adds it", shown(name))
+            }
             [] => format!("this environment defines no {what}; add `[{what}.{}]`", shown(name)),
             known => {
                 let list = known.iter().take(8).map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");

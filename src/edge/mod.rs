@@ -163,6 +163,10 @@ impl EdgeError {
             Self::EmptyToken => Some("write a long random text into the token file, such as from `openssl rand -hex 32`"),
             Self::WorkerdMissing | Self::WorkerdUnusable(_) => Some(INSTALL_HINT),
             Self::KeyMode { .. } => Some("make it readable by its owner only: `chmod 600`"),
+            Self::Listen { source, .. } if source.kind() == io::ErrorKind::AddrInUse => {
+                Some("another program listens there: stop it, or name another port with `--listen` or `--http`")
+            }
+            Self::Listen { .. } => Some("name an address of this machine, and a port that this user may listen on"),
             Self::Locked(_) => Some("stop the other edge, or give this one a data folder of its own"),
             Self::Store(_) => Some("the edge needs workerd 2026-11 or newer, which brings the KV store"),
             _ => None,

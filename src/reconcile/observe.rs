@@ -38,8 +38,14 @@ fn explain(faults: &[SecretError]) -> String {
         );
     }
     let hint = "`trunkline secrets list` shows which open; write one anew with `trunkline secrets set`";
-    let faults: Vec<String> = faults.iter().map(ToString::to_string).collect();
-    format!("{} ({hint})", faults.join("; "))
+    let closed = faults.iter().filter_map(|fault| match fault {
+        SecretError::Undecryptable(name) => Some(format!("`secret.{name}`")),
+        _ => None,
+    });
+    let closed: Vec<String> = closed.collect();
+    let alike = (!closed.is_empty()).then(|| format!("{} cannot be decrypted with the configured identity", closed.join(", ")));
+    let others = faults.iter().filter(|fault| !matches!(fault, SecretError::Undecryptable(_))).map(ToString::to_string);
+    format!("{} ({hint})", alike.into_iter().chain(others).collect::<Vec<_>>().join("; "))
 }
 
 /// A provider for each target.

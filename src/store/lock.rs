@@ -3,7 +3,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{Read, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{FlockOperation, flock};
@@ -25,6 +25,14 @@ pub enum LockError {
         /// Its process id, where it wrote one.
         pid: Option<String>,
     },
+    /// Others than its owner may write to the data folder: they could put a store, a socket or a repository there.
+    #[error("the data folder {path} has mode {mode:04o}: others than its owner can write to it")]
+    Writable {
+        /// The data folder.
+        path: PathBuf,
+        /// Its permission bits.
+        mode: u32,
+    },
     /// The data folder or the file in it cannot be used.
     #[error("the data folder {path} cannot be used")]
     File {
@@ -41,6 +49,9 @@ impl LockError {
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::Held { .. } => Some("stop it, or let it do the work: `trunkline apply`, `rollback` and `resume` speak to a running daemon by themselves".into()),
+            Self::Writable { path, .. } => {
+                Some(format!("`chmod 700 {}` if it is only for this, or name another folder with `--data`", path.display()))
+            }
             Self::File { .. } => Some("name another folder with `--data`, or make this one writable".into()),
         }
     }
@@ -54,6 +65,10 @@ impl Lock {
     pub fn take(data: &Path) -> Result<Self, LockError> {
         let error = |source| LockError::File { path: data.to_owned(), source };
         fs::DirBuilder::new().recursive(true).mode(0o700).create(data).map_err(error)?;
+        let mode = fs::metadata(data).map_err(error)?.permissions().mode() & 0o7777;
+        if mode & 0o022 != 0 {
+            return Err(LockError::Writable { path: data.to_owned(), mode });
+        }
         let path = data.join("lock");
         let mut file =
             OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path).map_err(error)?;

@@ -15,6 +15,8 @@ mod lock;
 mod read;
 mod schema;
 
+use std::fs::OpenOptions;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -51,9 +53,12 @@ pub enum StoreError {
         /// What this version knows.
         known: i64,
     },
+    /// The file is no store, or its bytes are damaged.
+    #[error("the store {0} is damaged, or is no store")]
+    Damaged(PathBuf),
     /// SQLite's own error.
-    #[error("the store cannot be read or written")]
-    Sqlite(#[from] rusqlite::Error),
+    #[error("the store cannot be read or written: {0}")]
+    Sqlite(rusqlite::Error),
     /// A row does not hold what it should.
     #[error("the store holds a {what} that cannot be read")]
     Row {
@@ -75,9 +80,30 @@ impl StoreError {
             }
             Self::Newer { .. } => Some("use the newer trunkline that wrote it".into()),
             Self::Folder { .. } => Some("name another folder with `--data`, or make this one writable".into()),
-            Self::Sqlite(_) | Self::Row { .. } => None,
+            Self::Damaged(_) => Some(
+                "stop the daemon and bring the file back from a backup; with a new store, nothing that runs counts as ours until `adopt = true` says so".into(),
+            ),
+            Self::Sqlite(_) => Some("see whether the disk is full or read-only, and who owns the data folder".into()),
+            Self::Row { .. } => Some("an older or newer trunkline may have written it; bring the store back from a backup".into()),
         }
     }
+}
+
+impl From<rusqlite::Error> for StoreError {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::Sqlite(error)
+    }
+}
+
+/// Names the file where SQLite says that it is none of its own.
+fn opened<T>(path: &Path, result: Result<T, StoreError>) -> Result<T, StoreError> {
+    use rusqlite::ErrorCode::{DatabaseCorrupt, NotADatabase};
+    result.map_err(|error| match error {
+        StoreError::Sqlite(error) if matches!(error.sqlite_error_code(), Some(DatabaseCorrupt | NotADatabase)) => {
+            StoreError::Damaged(path.to_owned())
+        }
+        error => error,
+    })
 }
 
 /// The store of one installation.
@@ -94,8 +120,12 @@ impl Store {
     /// [`StoreError`]; `Lock` where another process has it.
     pub fn open(data: &Path) -> Result<Self, StoreError> {
         let lock = Lock::take(data)?;
-        let connection = Connection::open(file(data))?;
-        schema::prepare(&connection)?;
+        let path = file(data);
+        // For its owner only, whatever the umask: SQLite gives the files beside it the same mode.
+        let made = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&path);
+        made.map_err(|source| StoreError::Folder { path: data.to_owned(), source })?;
+        let connection = Connection::open(&path)?;
+        opened(&path, schema::prepare(&connection))?;
         Ok(Self { connection: Mutex::new(connection), _lock: Some(lock) })
     }
 
@@ -108,9 +138,9 @@ impl Store {
         if !path.exists() {
             return Err(StoreError::Missing(path));
         }
-        let connection = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
+        let connection = Connection::open_with_flags(&path, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
         connection.execute_batch("PRAGMA query_only = ON; PRAGMA busy_timeout = 5000;")?;
-        schema::check(&connection)?;
+        opened(&path, schema::check(&connection))?;
         Ok(Self { connection: Mutex::new(connection), _lock: None })
     }
 

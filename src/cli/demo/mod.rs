@@ -75,6 +75,8 @@ async fn begin(folder: &Path, workerd: Option<&Path>) -> Result<Stage, Failure> 
 fn introduce(stage: &Stage) -> Result<(), Failure> {
     let places = &stage.places;
     let (clone, data, account) = (places.clone.display(), places.data.display(), stage.edges.account.http_addr());
+    // By its path: whoever began with `cargo run` has no `trunkline` on the PATH.
+    let program = std::env::current_exe().map_or_else(|_| "trunkline".to_owned(), |path| path.display().to_string());
     show(&format!(
         "\nEverything runs. Ctrl-C ends it.\n\n\
          repository   {} (a bare remote; yours to change is the clone {clone})\n\
@@ -87,9 +89,9 @@ fn introduce(stage: &Stage) -> Result<(), Failure> {
          \x20 cd {clone}\n\
          \x20 sed -i 's/^BANNER = .*/BANNER = \"Hello\"/' bases/ads/workers.toml && git commit -qam 'Greet' && git push -q\n\
          \x20 curl -H 'Host: ads-api.example.com' http://{account}/\n\
-         \x20 trunkline status --data {data}\n\
+         \x20 {program} status --data {data}\n\
          \x20 git revert --no-edit HEAD && git push -q\n\
-         \x20 trunkline history --data {data}\n",
+         \x20 {program} history --data {data}\n",
         places.remote.display(),
         stage.edges.account.api_addr(),
         stage.edges.edge.api_addr(),

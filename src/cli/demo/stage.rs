@@ -80,6 +80,10 @@ pub(super) fn make(folder: &Path) -> Result<Places, Failure> {
     git(&places, folder, &["init", "--quiet", "--bare", "--initial-branch=main", "remote.git"])?;
     git(&places, &places.clone, &["init", "--quiet", "--initial-branch=main"])?;
     git(&places, &places.clone, &["remote", "add", "origin", path_text(&places.remote)?])?;
+    // Who tries things there may have no name set for git, or a key to sign with that asks for its password.
+    for (key, value) in [("user.name", "Ada"), ("user.email", "ada@example.com"), ("commit.gpgsign", "false")] {
+        git(&places, &places.clone, &["config", key, value])?;
+    }
     Ok(places)
 }
 

@@ -54,9 +54,11 @@ fn is_elf(path: &Path) -> bool {
 pub(in crate::edge) fn version_of(workerd: &Path) -> Result<String, EdgeError> {
     let output = Command::new(workerd).arg("--version").env_clear().stdin(Stdio::null()).output();
     let output = output.map_err(|source| EdgeError::Spawn { program: workerd.to_owned(), source })?;
-    match output.status.success() {
-        true => Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned()),
-        false => Err(EdgeError::WorkerdUnusable(workerd.to_owned())),
+    let said = String::from_utf8_lossy(&output.stdout);
+    // Another program that happens to be named would be started again and again, and never serve.
+    match said.lines().next().map(str::trim) {
+        Some(version) if output.status.success() && version.starts_with("workerd ") => Ok(version.to_owned()),
+        _ => Err(EdgeError::WorkerdUnusable(workerd.to_owned())),
     }
 }
 
@@ -84,6 +86,12 @@ mod tests {
         fs::create_dir_all(&bin).unwrap();
         std::os::unix::fs::symlink("../workerd/bin/workerd", bin.join("workerd")).unwrap();
         assert_eq!(find_workerd(Some(&bin.join("workerd"))).unwrap(), program.canonicalize().unwrap());
+    }
+
+    #[test]
+    fn a_program_that_is_no_workerd_is_told_by_what_it_says_of_itself() {
+        let other = Path::new("/bin/true").canonicalize().unwrap();
+        assert!(matches!(version_of(&other), Err(EdgeError::WorkerdUnusable(path)) if path == other));
     }
 
     #[test]

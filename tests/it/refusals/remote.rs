@@ -23,6 +23,12 @@ async fn wait_held(world: &World) -> String {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_unreachable_remote_holds_everything_until_it_is_back() {
     let world = two_environments().await;
+    world.edit(
+        "environments/staging/staging.toml",
+        "[environment]\n",
+        "[environment]\nsync = { interval = \"10s\", drift = \"heal\" }\n",
+    );
+    world.commit("Staging is looked at often");
     let good = world.head();
     let mut daemon = world.daemon();
     world.wait_ready("production", &good).await;
@@ -35,6 +41,14 @@ async fn an_unreachable_remote_holds_everything_until_it_is_back() {
     assert_eq!(text.status, 2);
     assert_says(&text.out, &["Stalled (source)"]);
     assert_production_untouched(&world).await;
+    // What runs is kept as it was merged: held is not left alone.
+    let turn = world.host("/etc/staging/turn");
+    std::fs::write(&turn, "by hand\n").unwrap();
+    let begun = std::time::Instant::now();
+    while std::fs::read_to_string(&turn).unwrap() != "0\n" {
+        assert!(begun.elapsed() < Duration::from_secs(60), "the drift was not healed\n{}", world.log());
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
 
     // One that starts while the remote is away knows what it knew.
     daemon.kill();
@@ -74,6 +88,9 @@ async fn a_daemon_that_never_saw_the_remote_waits_for_it() {
         let ran = world.trunkline(&["status"]);
         if ran.out.contains("cannot be read") {
             assert_says(&ran.out, &["no revision yet", "no environment was looked at yet"]);
+            assert_eq!(ran.status, 2, "not all is well: {ran:?}");
+            let history = world.trunkline(&["history"]);
+            assert_eq!((history.status, history.out.as_str(), history.err.as_str()), (0, "", "nothing was applied yet\n"));
             break;
         }
         assert!(begun.elapsed() < Duration::from_secs(60), "{ran:?}\n{}", world.log());

@@ -74,6 +74,35 @@ async fn an_edge_that_goes_half_way_through_is_gone_on_with_and_nothing_is_done_
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_edge_that_goes_half_way_through_an_update_leaves_what_ran_and_the_others_go_on() {
+    let world = two_environments().await;
+    let good = world.head();
+    let mut daemon = world.daemon();
+    world.wait_ready("production", &good).await;
+    world.wait_ready("staging", &good).await;
+    world.proxy.reset();
+    // The new version is uploaded; from its deployment on, nothing of production reaches the edge.
+    world.proxy.inject(Method::POST, "/scripts/api-production/deployments", 1_000, Fault::DropBefore);
+    world.edit(FILE, "GREETING = \"hello\"", "GREETING = \"good evening\"");
+    turn_staging(&world, 1);
+    let commit = world.commit("Half of this is done");
+    let message = wait_refused(&world, &commit, "apply_failed").await;
+    assert_says(&message, &["update production/worker.api@local", "outcome unknown"]);
+    assert_staging_goes_on(&world, &commit, 1).await;
+    let status = world.status("production");
+    assert_eq!((&status["condition"], status["applied"].as_str()), (&"Reconciling".into(), Some(&*format!("main@sha1:{good}"))));
+    assert_eq!(world.get("api.example.com", "/").await, (200, "hello with key".to_owned()));
+    assert_eq!(std::fs::read_to_string(world.host("/etc/motd")).unwrap(), "kept by trunkline\n");
+
+    world.proxy.reset();
+    world.wait_ready("production", &commit).await;
+    assert_eq!(world.get("api.example.com", "/").await.1, "good evening with key");
+    assert_eq!(daemon.terminate(), 0, "{}", world.log());
+    world.assert_converged();
+    world.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_edge_that_is_down_is_waited_for() {
     let mut world = two_environments().await;
     let good = world.head();
@@ -86,6 +115,7 @@ async fn an_edge_that_is_down_is_waited_for() {
     let commit = world.commit("While the edge is down");
     let message = wait_refused(&world, &commit, "unreachable").await;
     assert_says(&message, &["production/", "127.0.0.1"]);
+    assert_eq!(world.status("production")["condition"], "Reconciling", "nobody has to act: it is looked at again");
     world.start_edge().await;
     world.wait_ready("production", &commit).await;
     assert_eq!(world.get("api.example.com", "/").await.1, "good evening with key");
