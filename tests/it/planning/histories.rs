@@ -74,7 +74,7 @@ pub(super) enum Step {
     LoseStore,
 }
 
-const MOMENTS: [Moment; 3] = [Moment::BeforeEffect, Moment::BeforeOwner, Moment::BeforeRecord];
+const MOMENTS: [Moment; 3] = [Moment::Effect, Moment::Owner, Moment::Record];
 const NAMES: [&str; 3] = ["a", "b", "c"];
 const SCRIPTS: [&str; 2] = ["x", "y"];
 

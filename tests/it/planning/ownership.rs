@@ -181,7 +181,7 @@ fn a_name_is_given_up_before_it_is_taken() {
 fn an_outcome_that_was_never_seen_is_told_by_its_mark() {
     let (mut world, mut keeper, mut wanted) = applied();
     api(&mut wanted).crons.clear();
-    keeper.pass(&mut world, &wanted, Some(Crash { at: 0, moment: Moment::BeforeRecord }));
+    keeper.pass(&mut world, &wanted, Some(Crash { at: 0, moment: Moment::Record }));
     let attempts = keeper.attempts.clone();
     let seen = world.observed_by(&keeper, &wanted, &attempts);
     let told = |seen: &super::world::Seen| recover(&attempts, &seen.observed, &keeper.inventory)[&attempts[0].operation].clone();
@@ -205,7 +205,7 @@ fn what_is_made_anew_and_not_recorded_is_found_under_its_name() {
     let (mut world, mut keeper, wanted) = applied();
     // The inventory still knows the namespace that somebody deleted by its id; the new one has another.
     world.things.retain(|_, thing| thing.kind != Kind::Kv);
-    keeper.pass(&mut world, &wanted, Some(Crash { at: 0, moment: Moment::BeforeRecord }));
+    keeper.pass(&mut world, &wanted, Some(Crash { at: 0, moment: Moment::Record }));
     assert_eq!(keeper.attempts[0].action, Action::Create);
     keeper.pass(&mut world, &wanted, None);
     assert_eq!(world.things.values().filter(|thing| thing.kind == Kind::Kv).count(), 1);
@@ -222,7 +222,7 @@ fn an_adoption_that_was_cut_short_before_its_owners_mark_is_carried_out_again() 
         let mut world = World::default();
         let id = world.make(&"main".parse().unwrap(), Kind::Worker, "ads-api", Properties::new());
         let mut keeper = Keeper::default();
-        keeper.pass(&mut world, &wanted, Some(Crash { at: 0, moment: Moment::BeforeOwner }));
+        keeper.pass(&mut world, &wanted, Some(Crash { at: 0, moment: Moment::Owner }));
         assert_eq!((&world.things[&id].owner, world.things[&id].marker.is_some()), (&None, true));
         if store_is_lost {
             keeper = Keeper::default();
@@ -244,7 +244,7 @@ fn a_move_that_was_cut_short_before_its_owners_mark_is_carried_out_again() {
         let Spec::Worker(spec) = &mut entry.spec else { panic!() };
         spec.compatibility_date = Some("2026-12-01".to_owned());
         wanted.resources.insert(key("worker.public-api@main"), entry);
-        keeper.pass(&mut world, &wanted, Some(Crash { at: 0, moment: Moment::BeforeOwner }));
+        keeper.pass(&mut world, &wanted, Some(Crash { at: 0, moment: Moment::Owner }));
         let owner = |world: &World| world.things.values().find(|thing| thing.kind == Kind::Worker).unwrap().owner.clone();
         assert_eq!(owner(&world), Some(address("worker.ads-api")));
         if store_is_lost {

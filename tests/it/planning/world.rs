@@ -61,13 +61,13 @@ pub(super) struct Crash {
     pub moment: Moment,
 }
 
-/// How far the change came at which an apply stops.
+/// What the change did not come to at which an apply stops.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Moment {
-    BeforeEffect,
+    Effect,
     /// What was there already is changed; the owner's mark, which comes last, is not written.
-    BeforeOwner,
-    BeforeRecord,
+    Owner,
+    Record,
 }
 
 impl World {
@@ -275,12 +275,12 @@ impl Keeper {
                 revision: revision(),
                 depends_on: change.depends_on.clone(),
             };
-            if let Some(Crash { moment: Moment::BeforeEffect, .. }) = crashes {
+            if let Some(Crash { moment: Moment::Effect, .. }) = crashes {
                 self.attempts.push(attempt);
                 return;
             }
             let marker = Marker { key: change.key.clone(), revision: revision(), desired: change.desired, operation };
-            let cut = crashes.is_some_and(|crash| crash.moment == Moment::BeforeOwner);
+            let cut = crashes.is_some_and(|crash| crash.moment == Moment::Owner);
             let present = world
                 .carry_out(change, after.as_ref(), marker, cut)
                 .unwrap_or_else(|conflict| panic!("{conflict}: {planned:#?}"));
