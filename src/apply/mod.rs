@@ -240,7 +240,10 @@ fn intent(run: &Run<'_>, order: &crate::provider::Order, now: DateTime<Utc>, set
         depends_on: change.depends_on.clone(),
         state: OperationState::Intent,
         intent_at: now,
-        settle_until: now + TimeDelta::from_std(settle).unwrap_or(TimeDelta::MAX),
+        settle_until: TimeDelta::from_std(settle)
+            .ok()
+            .and_then(|settle| now.checked_add_signed(settle))
+            .unwrap_or(DateTime::<Utc>::MAX_UTC),
         error: None,
     }
 }
@@ -280,7 +283,7 @@ fn settlement(run: &Run<'_>, change: &Change, operation: &str, result: &ChangeRe
             depends_on: change.depends_on.clone(),
         })
     });
-    Settled { operation: operation.to_owned(), state, error, inventory }
+    Settled { operation: operation.to_owned(), state, at: Utc::now(), error, inventory }
 }
 
 /// The changes that a report shows as not carried out, for people: one line each.

@@ -175,7 +175,9 @@ impl Loop<'_> {
         self.due.retain(|environment, _| environments.contains(environment));
         let now = Instant::now();
         for environment in &environments {
-            let waits = self.unready.contains(environment) && self.due.get(environment).is_some_and(|at| *at > now);
+            // One that runs looks at this very revision: another one after it would follow no delay.
+            let waits = self.running.contains(environment)
+                || self.unready.contains(environment) && self.due.get(environment).is_some_and(|at| *at > now);
             if news || !waits {
                 self.begin(environment, force);
             }
@@ -257,6 +259,10 @@ impl Loop<'_> {
             }
             Ok(Ended::Resumed(environment)) => {
                 self.unready.remove(&environment);
+                if self.running.contains(&environment) {
+                    // That pass may have seen the hold that is lifted now.
+                    self.again.entry(environment).or_default();
+                }
                 self.look();
             }
             Err(error) => {

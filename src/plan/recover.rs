@@ -97,9 +97,10 @@ fn recorded<'a>(attempt: &Attempt, inventory: &'a Inventory) -> Option<&'a Owned
 
 fn happened(attempt: &Attempt, present: &Present, last: Option<&Owned>, complete: bool) -> bool {
     if present.marker.as_ref().is_some_and(|marker| marker.operation == attempt.operation) {
-        // A move that did not come to the owner's mark is to be carried out as one again: nothing else writes that mark.
-        let marked = present.owner.as_ref().is_none_or(|owner| *owner == attempt.key.address);
-        return attempt.action != Action::Move || marked;
+        // An adoption or a move that did not come to the owner's mark is to be carried out as one again: nothing else
+        // writes that mark.
+        let marked = present.owner.as_ref() == Some(&attempt.key.address);
+        return !matches!(attempt.action, Action::Adopt | Action::Move) || marked;
     }
     match attempt.key.address.kind.identity() {
         // It carries no mark. Its name is unique in the account, and nothing had it when the intent to make it was

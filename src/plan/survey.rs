@@ -195,9 +195,13 @@ fn stand<'a>(survey: &mut Survey<'a>, input: &Input<'a>, names: &Names<'_>, key:
     let mut from = from.map(|key| key.address.clone());
     let standing = match present.map(|present| (present, holder(present, key, desired.moved_from.as_ref(), owned))) {
         None => Standing::Absent,
+        // An adoption that was cut short before the owner's mark: only another one writes it.
+        Some((present, Holder::Us)) if owned.is_none() && desired.adopt && present.owner.is_none() => {
+            Standing::Adoptable(present)
+        }
         Some((present, Holder::Us)) => {
-            let named =
-                |address: &Address| present.marker.as_ref().map(|m| &m.key.address).or(present.owner.as_ref()) == Some(address);
+            let marks = [present.marker.as_ref().map(|marker| &marker.key.address), present.owner.as_ref()];
+            let named = |address: &Address| marks.contains(&Some(address));
             if owned.is_none() {
                 from = desired.moved_from.clone().filter(named);
             }

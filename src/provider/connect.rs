@@ -22,8 +22,10 @@ pub struct Options {
     pub data: PathBuf,
 }
 
-/// For how long Cloudflare may still carry out, or not yet show, a call whose answer never came.
-const CLOUDFLARE_SETTLES: Duration = Duration::from_secs(120);
+/// For how long a target elsewhere may still carry out, or not yet show, a call whose answer never came. The write
+/// patience once more: what we would have waited for is what a proxy on the way, or a connection that sends again, may hold
+/// on to. An edge shows at once what it carried out; Cloudflare's lists follow within seconds.
+const SETTLES_ELSEWHERE: Duration = Duration::from_secs(120);
 
 /// How many calls to one target are under way at once.
 const CONCURRENCY: usize = 16;
@@ -35,7 +37,7 @@ const CONCURRENCY: usize = 16;
 pub fn connect(target: &Target, options: Options) -> Result<Box<dyn Provider>, ProviderError> {
     let (endpoint, account_id, api_token, settle) = match &target.kind {
         TargetKind::Cloudflare(t) => (&t.endpoint, &t.account_id, &t.api_token, settles(&t.endpoint)),
-        TargetKind::Edge(t) => (&t.endpoint, &t.account_id, &t.api_token, Duration::ZERO),
+        TargetKind::Edge(t) => (&t.endpoint, &t.account_id, &t.api_token, settles(&t.endpoint)),
         TargetKind::Host(t) => {
             let options = host::Options {
                 target: t.clone(),
@@ -59,10 +61,9 @@ pub fn connect(target: &Target, options: Options) -> Result<Box<dyn Provider>, P
     Ok(Box::new(provider))
 }
 
-/// A stand-in on loopback carries a call out at once or never.
+/// What is called on loopback carries a call out at once or never: nothing lies between.
 fn settles(endpoint: &str) -> Duration {
-    let loopback = ["http://127.0.0.1:", "http://localhost:", "http://[::1]:"];
-    if loopback.iter().any(|prefix| endpoint.starts_with(prefix)) { Duration::ZERO } else { CLOUDFLARE_SETTLES }
+    if cloudflare::is_loopback(endpoint) { Duration::ZERO } else { SETTLES_ELSEWHERE }
 }
 
 fn token(api_token: &ApiToken, options: &Options) -> Result<Secret, ProviderError> {
@@ -84,6 +85,59 @@ fn token(api_token: &ApiToken, options: &Options) -> Result<Secret, ProviderErro
                 ProviderError::new(format!("the credential {} cannot be read", path.display()), Retry::Stalled).source(error)
             })?;
             Ok(Secret::new(bytes.trim_ascii().to_vec()))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{EdgeTarget, ResourceName, SecretError};
+
+    struct Token;
+
+    impl SecretResolver for Token {
+        fn resolve(&self, _: &ResourceName) -> Result<Secret, SecretError> {
+            Ok(Secret::new(b"token".to_vec()))
+        }
+
+        fn mark(&self, name: &ResourceName) -> Result<String, SecretError> {
+            Err(SecretError::NoIdentity(name.clone()))
+        }
+    }
+
+    fn edge(endpoint: &str) -> Duration {
+        let target = EdgeTarget {
+            endpoint: endpoint.to_owned(),
+            account_id: "0".repeat(32),
+            api_token: ApiToken::Secret("token".parse().unwrap()),
+        };
+        // One for the whole process; whoever is first installs it.
+        let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+        let options = Options {
+            environment: "production".parse().unwrap(),
+            secrets: Arc::new(Token),
+            credentials: None,
+            client: reqwest::Client::new(),
+            data: PathBuf::new(),
+        };
+        let target = Target { region: None, labels: std::collections::BTreeMap::new(), kind: TargetKind::Edge(target) };
+        connect(&target, options).unwrap().settle()
+    }
+
+    #[test]
+    fn an_edge_elsewhere_settles_as_long_as_a_write_may_take_and_one_on_this_machine_not_at_all() {
+        for here in ["http://127.0.0.1:8787/client/v4", "http://localhost:8787/client/v4", "http://[::1]:8787/client/v4"] {
+            assert_eq!(edge(here), Duration::ZERO, "{here}");
+        }
+        let elsewhere = [
+            "https://edge.fra.example.com/client/v4",
+            "https://10.0.0.7/client/v4",
+            "https://127.0.0.1.example.com/client/v4",
+            "https://localhost.example.com/client/v4",
+        ];
+        for elsewhere in elsewhere {
+            assert!(edge(elsewhere) >= cloudflare::Patience::default().write, "{elsewhere}");
         }
     }
 }

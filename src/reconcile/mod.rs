@@ -7,6 +7,7 @@
 //! the last good state as it is, and says in the environment's record why.
 
 mod context;
+mod heal;
 mod interrupted;
 mod observe;
 mod publish;
@@ -102,6 +103,7 @@ pub async fn reconcile(context: &Context, environment: &EnvironmentId, revision:
         Ok(outcome) => outcome,
         Err(stop) => {
             interrupted::close(context, environment, stop.condition.reason(), now);
+            Box::pin(heal::heal(context, environment, &stop)).await;
             let mut record = context.store.environment(environment).ok().flatten().unwrap_or(record);
             record.seen = Some(revision.clone());
             record.inputs = None;
@@ -157,6 +159,7 @@ async fn pass(context: &Context, record: &EnvironmentRecord, revision: &Revision
         Resolved::Unchanged => return unchanged(context, record, revision, now),
         Resolved::Changed { bundle, inputs } => (bundle, inputs),
     };
+    recover::left_under_way(context, &record.environment)?;
     let look = observe::look(record, force, now);
     let mut prepared = prepare(context, record, *resolved, revision, look).await?;
     recover::record(context, &prepared.recovery)?;
@@ -168,8 +171,17 @@ async fn pass(context: &Context, record: &EnvironmentRecord, revision: &Revision
     if look == Look::Deep && prepared.plan.blocked.is_empty() {
         next.deep_at = Some(now);
     }
-    let mut step =
-        Step { context, record: next, inputs, revision, kind: RunKind::Apply, quarantine: None, drifted: Vec::new(), now };
+    let mut step = Step {
+        context,
+        record: next,
+        inputs,
+        revision,
+        kind: RunKind::Apply,
+        quarantine: None,
+        drifted: Vec::new(),
+        held: None,
+        now,
+    };
     verdict::held_by_quarantine(context, &prepared)?;
     if prepared.bundle.desired.sync.drift == DriftMode::Report {
         let rest = prepared.plan.without_drift();

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use chrono::Utc;
+use chrono::{DateTime, Utc};
 
 use super::{Context, Scene, Stop};
 use crate::boundary;
@@ -13,6 +13,27 @@ use crate::store::Settled;
 
 /// Operations of which no effect was seen, by instance, since the last one for it that was done.
 pub(super) type Lost = BTreeMap<InstanceKey, Vec<Operation>>;
+
+/// Lets what a dead process left under way settle from now on: it may have sent its last call just before it died, long
+/// after the intent was written. Written down, so that it is done once and not by every process that comes after.
+pub(super) fn left_under_way(context: &Context, environment: &EnvironmentId) -> Result<(), Stop> {
+    let store = |error: crate::store::StoreError| Stop::internal(&error);
+    let now = Utc::now();
+    let unresolved = context.store.unresolved(environment).map_err(store)?;
+    let left: Vec<Settled> = unresolved.iter().filter_map(|operation| restarted(operation, now)).collect();
+    if left.is_empty() { Ok(()) } else { context.store.settle(&left).map_err(store) }
+}
+
+fn restarted(operation: &Operation, now: DateTime<Utc>) -> Option<Settled> {
+    // Where nothing has to settle there is nothing to wait for anew.
+    (operation.state == OperationState::Intent && operation.settle_until > operation.intent_at).then(|| Settled {
+        operation: operation.id.clone(),
+        state: OperationState::Unknown,
+        at: now,
+        error: Some("its process ended before the outcome was seen".to_owned()),
+        inventory: None,
+    })
+}
 
 /// The attempts to be looked for; stops where one has still to settle. What carries no mark is not
 /// known as ours by itself when its creation takes effect late, after nothing was seen of it: it is looked for again.
@@ -83,7 +104,13 @@ pub(super) fn recover(
             }
             bring(&mut inventory, &attempt.key, owned.clone());
         }
-        recovery.settled.push(Settled { operation: attempt.operation.clone(), state, error: None, inventory: owned });
+        recovery.settled.push(Settled {
+            operation: attempt.operation.clone(),
+            state,
+            at: Utc::now(),
+            error: None,
+            inventory: owned,
+        });
     }
     (inventory, recovery)
 }
@@ -133,4 +160,51 @@ pub(super) fn record(context: &Context, recovery: &Recovery) -> Result<(), Stop>
         context.store.put_inventory(&recovery.rows).map_err(store)?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use chrono::TimeDelta;
+
+    use super::*;
+    use crate::model::Digest;
+    use crate::plan::Precondition;
+
+    fn operation(state: OperationState, settles: i64) -> Operation {
+        let intent_at = DateTime::UNIX_EPOCH;
+        Operation {
+            id: "0192".to_owned(),
+            environment: "production".parse().unwrap(),
+            generation: 1,
+            key: "production/kv.sessions@main".parse().unwrap(),
+            action: Action::Create,
+            claim: "sessions".to_owned(),
+            from: None,
+            after: None,
+            desired: Digest::of(b"1"),
+            precondition: Precondition::Absent,
+            revision: format!("main@sha1:{}", "a".repeat(40)).parse().unwrap(),
+            depends_on: BTreeSet::new(),
+            state,
+            intent_at,
+            settle_until: intent_at + TimeDelta::seconds(settles),
+            error: None,
+        }
+    }
+
+    #[test]
+    fn an_outcome_settles_from_when_its_process_was_found_dead_and_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = crate::store::Store::open(folder.path()).unwrap();
+        let written = operation(OperationState::Intent, 120);
+        store.intend(std::slice::from_ref(&written)).unwrap();
+        // The order took its time, and its last call went out just before the process died.
+        let found_dead = written.intent_at + TimeDelta::seconds(100);
+        store.settle(&[restarted(&written, found_dead).unwrap()]).unwrap();
+        let left = store.unresolved(&written.environment).unwrap().pop().unwrap();
+        assert_eq!((left.state, left.settle_until), (OperationState::Unknown, found_dead + TimeDelta::seconds(120)));
+        // A process that comes after does not make it wait for ever.
+        assert!(restarted(&left, found_dead + TimeDelta::seconds(60)).is_none());
+        assert!(restarted(&operation(OperationState::Intent, 0), found_dead).is_none(), "nothing has to settle");
+    }
 }

@@ -128,12 +128,22 @@ async fn apply_again(
     revision: &Revision,
     quarantine: Option<Quarantine>,
 ) -> Result<Outcome, Stop> {
+    recover::left_under_way(context, &record.environment)?;
     let prepared = prepare(context, record, good, revision, Look::Lists).await?;
     recover::record(context, &prepared.recovery)?;
     let rules = load_rules(context).map_err(|message| Stop::stalled(ConditionReason::Denied, message))?;
     let (kind, now) = (RunKind::Rollback, Utc::now());
-    let step =
-        Step { context, record: record.clone(), inputs: None::<Inputs>, revision, kind, quarantine, drifted: Vec::new(), now };
+    let step = Step {
+        context,
+        record: record.clone(),
+        inputs: None::<Inputs>,
+        revision,
+        kind,
+        quarantine,
+        drifted: Vec::new(),
+        held: None,
+        now,
+    };
     if prepared.plan.is_empty() {
         if let Some(quarantine) = &step.quarantine {
             let put = context.store.put_quarantine(&record.environment, Some(quarantine));

@@ -27,6 +27,8 @@ pub(super) struct Step<'a> {
     pub(super) quarantine: Option<Quarantine>,
     /// What drifted and is left as it is, because the definitions say so.
     pub(super) drifted: Vec<String>,
+    /// The hold under which what runs is healed: it stays, however that ends.
+    pub(super) held: Option<Condition>,
     pub(super) now: DateTime<Utc>,
 }
 
@@ -118,7 +120,7 @@ impl Step<'_> {
         };
         self.record.unpublished = true;
         self.record.warnings = warnings;
-        let record = self.record.conclude(condition, now);
+        let record = self.record.conclude(self.held.unwrap_or(condition), now);
         context.store.end_generation(&generation, &record).map_err(store)?;
         boundary::reach("after_end");
         tracing::info!(%environment, revision = %self.revision, generation = generation.number, state = generation.state.as_str(), "Ended.");

@@ -12,7 +12,7 @@ use crate::plan::{Action, Plan};
 pub enum RunKind {
     /// A commit was applied.
     Apply,
-    /// An earlier revision was applied again because a person said so.
+    /// An earlier revision was applied again because a person said so, or what drifted of it since.
     Rollback,
 }
 

@@ -79,7 +79,7 @@ pub struct Operation {
     pub state: OperationState,
     /// When the intent was made durable.
     pub intent_at: DateTime<Utc>,
-    /// Before this an unknown outcome may not be observed.
+    /// Before this an unknown outcome may not be observed. Written anew when the outcome is known to be unknown.
     pub settle_until: DateTime<Utc>,
     /// What went wrong, without any secret.
     pub error: Option<String>,

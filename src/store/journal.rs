@@ -17,6 +17,8 @@ pub struct Settled {
     pub operation: String,
     /// Its outcome.
     pub state: OperationState,
+    /// When that became known. An unknown outcome settles from then on: its last call may have been sent just before.
+    pub at: DateTime<Utc>,
     /// What went wrong, without any secret.
     pub error: Option<String>,
     /// What is owned now: `Some(None)` takes the instance out of the inventory, `None` leaves it.
@@ -172,6 +174,10 @@ impl Store {
             let text: String =
                 transaction.query_row("SELECT record FROM operation WHERE id = ?1", [&outcome.operation], |row| row.get(0))?;
             let mut operation: Operation = from_row("operation", &text)?;
+            if operation.state == OperationState::Intent && outcome.state == OperationState::Unknown {
+                let settles = operation.settle_until - operation.intent_at;
+                operation.settle_until = outcome.at.checked_add_signed(settles).unwrap_or(DateTime::<Utc>::MAX_UTC);
+            }
             operation.state = outcome.state;
             operation.error.clone_from(&outcome.error);
             transaction.execute(

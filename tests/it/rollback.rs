@@ -3,6 +3,7 @@
 
 mod asked;
 mod away;
+mod held;
 mod proposal;
 mod quarantine;
 

@@ -77,7 +77,8 @@ pub struct Options {
     pub account_id: String,
     /// The token to call it with.
     pub token: Secret,
-    /// For how long an unknown outcome is left to settle: nothing for an edge on this machine, minutes for Cloudflare.
+    /// For how long an unknown outcome is left to settle: nothing for an edge on this machine, minutes for one elsewhere
+    /// and for Cloudflare.
     pub settle: Duration,
     /// Opens the secrets that the environment's Workers are bound to.
     pub secrets: Arc<dyn SecretResolver>,
@@ -151,19 +152,27 @@ fn checked_endpoint(endpoint: &str) -> Result<String, ProviderError> {
         |what: &str, hint: &str| Err(ProviderError::new(format!("the target's endpoint {what}"), Retry::Stalled).hint(hint));
     let example = "write it as `https://api.cloudflare.com/client/v4`";
     let Ok(url) = reqwest::Url::parse(endpoint) else { return bad("is no URL", example) };
-    let Some(host) = url.host_str() else { return bad("names no host", example) };
+    if url.host_str().is_none() {
+        return bad("names no host", example);
+    }
     if !url.username().is_empty() || url.password().is_some() || url.query().is_some() || url.fragment().is_some() {
         return bad("has a user, a query or a fragment", example);
     }
-    let loopback =
-        host == "localhost" || host.trim_matches(['[', ']']).parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback());
     match url.scheme() {
         "https" => {}
-        "http" if loopback => {}
+        "http" if is_loopback(endpoint) => {}
         "http" => return bad("would send the token in the clear", "use https, or an address on this machine"),
         _ => return bad("is neither http nor https", example),
     }
     Ok(endpoint.trim_end_matches('/').to_owned())
+}
+
+/// Whether an endpoint is on this machine, by its name alone.
+pub(super) fn is_loopback(endpoint: &str) -> bool {
+    let url = reqwest::Url::parse(endpoint).ok();
+    url.as_ref().and_then(reqwest::Url::host_str).is_some_and(|host| {
+        host == "localhost" || host.trim_matches(['[', ']']).parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback())
+    })
 }
 
 impl Provider for CloudflareProvider {

@@ -106,6 +106,32 @@ async fn a_deployment_that_was_refused_after_its_upload_is_unknown() {
 }
 
 #[tokio::test]
+async fn an_adoption_cut_short_before_its_owners_mark_needs_nothing_but_the_mark() {
+    let mut world = World::start().await;
+    let key = key("production/worker.a@main");
+    let spec = Spec::Worker(applied(&mut world).await);
+    let settings = format!("/accounts/{ACCOUNT}/workers/scripts/a/script-settings");
+    world.foreign(Method::PATCH, &settings, Some(serde_json::json!({ "tags": ["theirs"] }))).await;
+    world.inventory.clear();
+    let order = world.order(Action::Adopt, &key, Some(&spec)).await;
+    world.proxy.reset();
+    world.proxy.inject(Method::PATCH, "/script-settings", 1, Fault::DropBefore);
+    let outcome = world.carry_out(&order).await;
+    assert!(matches!(outcome, Outcome::Unknown(_)), "{}", shown(&outcome));
+    let present = world.present(&key, Some(&spec), true).await;
+    assert_eq!((present.owner, present.marker.map(|marker| marker.operation)), (None, Some(order.marker.operation.clone())));
+
+    let before = versions(&world).await;
+    let mut again = world.order(Action::Adopt, &key, Some(&spec)).await;
+    again.earlier = vec![order.marker.operation];
+    world.proxy.reset();
+    done(world.carry_out(&again).await);
+    assert_eq!(world.proxy.writes().len(), 1, "{:?}", world.proxy.writes());
+    assert_eq!(versions(&world).await, before);
+    assert_eq!(world.present(&key, Some(&spec), true).await.owner, Some(key.address.clone()));
+}
+
+#[tokio::test]
 async fn a_first_upload_without_an_answer_is_found_by_its_marker() {
     let mut world = World::start().await;
     let key = key("production/worker.a@main");

@@ -20,10 +20,22 @@ use crate::world::{Daemon, WORKER, World};
 /// How long a process may take to die, or to come to an end, on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(60);
 
+/// The Worker that was there before.
+pub(super) const ADOPTED: &str = "legacy";
+
+/// Its definition, before that of the file.
+const LEGACY: &str = r#"[worker.legacy]
+name = "legacy"
+adopt = true
+main = "workers/legacy/index.js"
+compatibility_date = "2026-11-01"
+
+[file.engine]"#;
+
 /// What happens to an installation, one after the other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Stage {
-    /// Everything is made.
+    /// Everything is made, and a Worker of somebody else is adopted and changed.
     First,
     /// Code, vars, secrets, cron, route, a file and its mode change.
     Change,
@@ -117,7 +129,12 @@ pub(super) struct Life {
 impl Life {
     pub(super) async fn begin() -> Self {
         let world = World::with_production().await;
-        let commits = vec![world.head()];
+        world
+            .upload_foreign("00000000000000000000000000000000", ADOPTED, "export default { fetch: () => new Response('theirs') }")
+            .await;
+        world.write("workers/legacy/index.js", "export default { fetch: () => new Response('ours') }");
+        world.edit("environments/production/production.toml", "[file.engine]", LEGACY);
+        let commits = vec![world.commit("Adopt what was there")];
         Self { world, commits, processes: 0, ready: Cell::default() }
     }
 
@@ -187,7 +204,7 @@ impl Life {
                 world.edit(definitions, "GREETING = \"hello\"", "GREETING = \"good evening\"");
                 world.edit(definitions, "0 3 * * *", "30 4 * * *");
                 world.edit(definitions, "api.example.com/*", "v2.example.com/*");
-                world.edit(definitions, "main = ", "workers_dev = true\nmain = ");
+                world.edit(definitions, "main = \"workers/api", "workers_dev = true\nmain = \"workers/api");
                 world.edit(definitions, "vars = { greeting = \"hello\" }", "vars = { greeting = \"hi\" }");
                 world.edit(definitions, "mode = \"0640\"", "mode = \"0600\"");
                 world.write("workers/api/index.js", &WORKER.replace("env.KEY ? \"with\" : \"without\"", "env.KEY"));
@@ -211,7 +228,7 @@ impl Life {
                 let (head, rest) = text.split_once("[kv.tally]").unwrap();
                 let (_, motd) = rest.split_once("[file.motd]").unwrap();
                 world.write(definitions, &format!("{head}[file.motd]{motd}"));
-                let trailers = ["kv.tally", "worker.front", "file.machine"];
+                let trailers = ["kv.tally", "worker.front", "worker.legacy", "file.machine"];
                 let trailers = trailers.map(|name| format!("Acknowledge: production/{name} delete\n"));
                 format!("Take almost everything away\n\n{}", trailers.concat())
             }
@@ -339,7 +356,8 @@ impl Life {
         let quarantined = record.condition.reason() == ConditionReason::Quarantined && is_head(&record.seen);
         let proposed = || store.quarantine(&production()).unwrap().is_some_and(|quarantine| quarantine.revert.is_none());
         let there = if rolled_back {
-            quarantined && proposed()
+            // A later stage is not where a quarantine holds it.
+            step.stage == Stage::Rollback && quarantined && proposed()
         } else {
             applied && (step.stage != Stage::Rollback || step.kill.is_some())
         };

@@ -7,7 +7,7 @@ use proptest::sample::{select, subsequence};
 use trunkline::model::{DesiredState, InstanceKey, Kind, Properties, Spec, Value};
 
 use super::sketch::{desired, file, key, kv, kv_binding, route, secret, service, state, text_binding, worker};
-use super::world::{Crash, World};
+use super::world::{Crash, Moment, World};
 
 #[derive(Debug, Clone)]
 pub(super) struct WorkerSketch {
@@ -74,6 +74,7 @@ pub(super) enum Step {
     LoseStore,
 }
 
+const MOMENTS: [Moment; 3] = [Moment::Effect, Moment::Owner, Moment::Record];
 const NAMES: [&str; 3] = ["a", "b", "c"];
 const SCRIPTS: [&str; 2] = ["x", "y"];
 
@@ -150,7 +151,7 @@ pub(super) fn a_step() -> impl Strategy<Value = Step> {
         1 => Just(Meddling::PutSecret),
         2 => make.prop_map(|(kind, target, claim)| Meddling::Make(kind, target, claim)),
     ];
-    let crash = prop::option::weighted(0.6, (0usize..4, any::<bool>()).prop_map(|(at, after_effect)| Crash { at, after_effect }));
+    let crash = prop::option::weighted(0.6, (0usize..4, select(&MOMENTS[..])).prop_map(|(at, moment)| Crash { at, moment }));
     let pass = (prop::option::weighted(0.2, select(&["main", "second", "fra1"][..])), crash);
     prop_oneof![
         6 => a_commit().prop_map(Step::Commit),

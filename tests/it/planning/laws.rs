@@ -132,6 +132,11 @@ fn history(steps: &[Step]) -> (usize, usize) {
     }
     let (_, last) = keeper.look(&world, &wanted);
     assert!(last.is_empty(), "it does not converge: {last:#?}\n{wanted:#?}");
+    // What was taken over or moved carries the owner's mark, wherever that was cut short.
+    for (key, owned) in keeper.inventory.iter().filter(|(key, _)| key.address.kind == Kind::Worker) {
+        let id = world.find(&key.target, key.address.kind, &owned.claim).unwrap();
+        assert_eq!(world.things[&id].owner.as_ref(), Some(&key.address), "{:#?}", world.things[&id]);
+    }
     // No orphan: every thing is in the inventory, or was never ours, or was ours before the store was lost.
     if !steps.iter().any(|step| matches!(step, Step::LoseStore)) {
         for (id, thing) in world.things.iter().filter(|(_, thing)| thing.touched_by_us) {

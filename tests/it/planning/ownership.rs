@@ -5,7 +5,7 @@ use trunkline::plan::{Action, BlockReason, inherit_claims, records, recover};
 
 use super::rules::{api, applied, blocked, next, only, set, touch};
 use super::sketch::{address, desired, key, kv, revision, service, state, worker};
-use super::world::{Crash, Keeper, World};
+use super::world::{Crash, Keeper, Moment, World};
 
 #[test]
 fn what_is_there_and_not_ours_is_taken_over_only_where_the_definition_says_so() {
@@ -181,7 +181,7 @@ fn a_name_is_given_up_before_it_is_taken() {
 fn an_outcome_that_was_never_seen_is_told_by_its_mark() {
     let (mut world, mut keeper, mut wanted) = applied();
     api(&mut wanted).crons.clear();
-    keeper.pass(&mut world, &wanted, Some(Crash { at: 0, after_effect: true }));
+    keeper.pass(&mut world, &wanted, Some(Crash { at: 0, moment: Moment::Record }));
     let attempts = keeper.attempts.clone();
     let seen = world.observed_by(&keeper, &wanted, &attempts);
     let told = |seen: &super::world::Seen| recover(&attempts, &seen.observed, &keeper.inventory)[&attempts[0].operation].clone();
@@ -205,9 +205,55 @@ fn what_is_made_anew_and_not_recorded_is_found_under_its_name() {
     let (mut world, mut keeper, wanted) = applied();
     // The inventory still knows the namespace that somebody deleted by its id; the new one has another.
     world.things.retain(|_, thing| thing.kind != Kind::Kv);
-    keeper.pass(&mut world, &wanted, Some(Crash { at: 0, after_effect: true }));
+    keeper.pass(&mut world, &wanted, Some(Crash { at: 0, moment: Moment::Record }));
     assert_eq!(keeper.attempts[0].action, Action::Create);
     keeper.pass(&mut world, &wanted, None);
     assert_eq!(world.things.values().filter(|thing| thing.kind == Kind::Kv).count(), 1);
     assert!(next(&world, &keeper, &wanted).is_empty());
+}
+
+#[test]
+fn an_adoption_that_was_cut_short_before_its_owners_mark_is_carried_out_again() {
+    for store_is_lost in [false, true] {
+        let mut wanted = state();
+        let mut entry = desired(Spec::Worker(worker("ads-api", "1")));
+        entry.adopt = true;
+        wanted.resources.insert(key("worker.ads-api@main"), entry);
+        let mut world = World::default();
+        let id = world.make(&"main".parse().unwrap(), Kind::Worker, "ads-api", Properties::new());
+        let mut keeper = Keeper::default();
+        keeper.pass(&mut world, &wanted, Some(Crash { at: 0, moment: Moment::Owner }));
+        assert_eq!((&world.things[&id].owner, world.things[&id].marker.is_some()), (&None, true));
+        if store_is_lost {
+            keeper = Keeper::default();
+        }
+        let (_, plan) = keeper.pass(&mut world, &wanted, None);
+        assert_eq!(only(&plan).action, Action::Adopt);
+        assert_eq!(only(&plan).before, only(&plan).after, "the version is there: only the mark is missing");
+        assert_eq!(world.things[&id].owner, Some(address("worker.ads-api")));
+        assert!(next(&world, &keeper, &wanted).is_empty());
+    }
+}
+
+#[test]
+fn a_move_that_was_cut_short_before_its_owners_mark_is_carried_out_again() {
+    for store_is_lost in [false, true] {
+        let (mut world, mut keeper, mut wanted) = applied();
+        let mut entry = wanted.resources.remove(&key("worker.ads-api@main")).unwrap();
+        entry.moved_from = Some(address("worker.ads-api"));
+        let Spec::Worker(spec) = &mut entry.spec else { panic!() };
+        spec.compatibility_date = Some("2026-12-01".to_owned());
+        wanted.resources.insert(key("worker.public-api@main"), entry);
+        keeper.pass(&mut world, &wanted, Some(Crash { at: 0, moment: Moment::Owner }));
+        let owner = |world: &World| world.things.values().find(|thing| thing.kind == Kind::Worker).unwrap().owner.clone();
+        assert_eq!(owner(&world), Some(address("worker.ads-api")));
+        if store_is_lost {
+            keeper.inventory.remove(&key("worker.ads-api@main"));
+            keeper.attempts.clear();
+        }
+        let (_, plan) = keeper.pass(&mut world, &wanted, None);
+        assert_eq!((only(&plan).action, &only(&plan).from), (Action::Move, &Some(address("worker.ads-api"))));
+        assert_eq!(owner(&world), Some(address("worker.public-api")));
+        assert!(next(&world, &keeper, &wanted).is_empty());
+    }
 }

@@ -53,11 +53,21 @@ pub(super) struct Seen {
     pub successors: ObservedState,
 }
 
-/// Where an apply stops: before the change of this number, or between its effect and its record.
+/// Where an apply stops.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Crash {
+    /// At the change of this number.
     pub at: usize,
-    pub after_effect: bool,
+    pub moment: Moment,
+}
+
+/// What the change did not come to at which an apply stops.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Moment {
+    Effect,
+    /// What was there already is changed; the owner's mark, which comes last, is not written.
+    Owner,
+    Record,
 }
 
 impl World {
@@ -128,12 +138,13 @@ impl World {
             .collect()
     }
 
-    /// Carries one change out; says what conflicts.
+    /// Carries one change out, or where it is `cut`, all but the owner's mark of what was there; says what conflicts.
     pub(super) fn carry_out(
         &mut self,
         change: &Change,
         after: Option<&Properties>,
         marker: Marker,
+        cut: bool,
     ) -> Result<Option<Present>, String> {
         let (target, kind) = (&change.key.target, change.key.address.kind);
         let found = match &change.precondition {
@@ -175,8 +186,14 @@ impl World {
         thing.serial = serial;
         thing.touched_by_us = true;
         if kind != Kind::Kv {
-            thing.owner = Some(change.key.address.clone());
-            thing.marker = Some(marker);
+            // A Worker that is made carries its owner from its upload on, and a file is recorded with its owner.
+            if !cut || kind == Kind::File || found.is_none() {
+                thing.owner = Some(change.key.address.clone());
+            }
+            // A version is uploaded only where something versioned differs.
+            if kind == Kind::File || change.before != change.after {
+                thing.marker = Some(marker);
+            }
         }
         Ok(Some(self.present(id)))
     }
@@ -258,13 +275,15 @@ impl Keeper {
                 revision: revision(),
                 depends_on: change.depends_on.clone(),
             };
-            if let Some(Crash { after_effect: false, .. }) = crashes {
+            if let Some(Crash { moment: Moment::Effect, .. }) = crashes {
                 self.attempts.push(attempt);
                 return;
             }
             let marker = Marker { key: change.key.clone(), revision: revision(), desired: change.desired, operation };
-            let present =
-                world.carry_out(change, after.as_ref(), marker).unwrap_or_else(|conflict| panic!("{conflict}: {planned:#?}"));
+            let cut = crashes.is_some_and(|crash| crash.moment == Moment::Owner);
+            let present = world
+                .carry_out(change, after.as_ref(), marker, cut)
+                .unwrap_or_else(|conflict| panic!("{conflict}: {planned:#?}"));
             if crashes.is_some() {
                 self.attempts.push(attempt);
                 return;

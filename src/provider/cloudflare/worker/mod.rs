@@ -195,7 +195,6 @@ impl Work<'_> {
                 Err(fault) if fault.certain && fault.status != Some(429) => {}
                 Err(fault) => return Err(self.writer.failed(fault)),
             }
-            boundary::reach("after_route_delete");
         }
         let (client, account) = (&self.provider.client, &self.provider.account);
         let live = match active {
