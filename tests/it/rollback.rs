@@ -4,6 +4,7 @@
 mod asked;
 mod away;
 mod proposal;
+mod pruned;
 mod quarantine;
 
 use crate::world::{Ran, World};
