@@ -97,7 +97,8 @@ pub(crate) fn context(folder: &Path, repository: &Repository) -> Outcome<Context
     Ok(context)
 }
 
-/// What the daemon does when it is woken: fetch, then a pass for every environment. Fails where one is not ready.
+/// What the daemon does when it is woken: fetch, a pass for every environment, the record of all of them in Git.
+/// Fails where one is not ready.
 pub(crate) async fn look(context: &Context) -> Outcome<Revision> {
     let fetched = trunkline::daemon::fetch(context).await;
     if let Some(fault) = fetched.fault {
@@ -107,6 +108,8 @@ pub(crate) async fn look(context: &Context) -> Outcome<Revision> {
     for environment in trunkline::daemon::environments(context, &head).await? {
         pass(context, &environment, &head, false).await?;
     }
+    // No remote is asked: `push_records` is off.
+    trunkline::reconcile::push(context).await;
     Ok(head)
 }
 

@@ -1,5 +1,6 @@
 //! Carry out orders: intents first, then each file, then the record.
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::Write as _;
 use std::os::fd::{AsFd, OwnedFd};
@@ -41,18 +42,23 @@ pub(super) fn apply(
     manifest.epoch = epoch;
     settle(&root, &mut manifest, Cleaning::Remove)?;
 
+    let claims = state.claims(environment)?;
     let scene = Scene {
         policy,
         root: &root,
         state: &state,
         accounts: Accounts::read(&root),
         manifest: &manifest,
-        others: others(policy, &root, environment)?,
+        others: others(policy, &root, environment, orders.iter().map(|order| order.path.as_str()))?,
     };
     let prepared: Vec<Result<Prepared, Stop>> = orders.into_iter().map(|order| scene.prepare(order)).collect();
     for prepared in prepared.iter().flatten() {
         manifest.pending.insert(prepared.key.clone(), prepared.pending.clone());
     }
+    let paths: BTreeSet<String> =
+        prepared.iter().flatten().flat_map(|prepared| prepared.pending.paths().map(str::to_owned)).collect();
+    let wanted = prepared.iter().flatten().filter_map(|prepared| prepared.pending.wanted.as_ref());
+    claims.take(wanted.map(|entry| entry.path.as_str()))?;
     // Intents are durable before a file is touched.
     boundary::reach("before_host_intent");
     state.save(&manifest)?;
@@ -69,6 +75,9 @@ pub(super) fn apply(
         // What was done is done, and the intents say so; only the record is missing.
         let done = results.iter_mut().filter(|result| matches!(result, FileResult::Done { .. }));
         done.for_each(|result| *result = FileResult::Unknown(fault.clone()));
+    } else {
+        let held: BTreeSet<&str> = manifest.paths().collect();
+        claims.give_up(paths.iter().map(String::as_str).filter(|path| !held.contains(path)));
     }
     Ok(results)
 }

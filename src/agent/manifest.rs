@@ -91,6 +91,13 @@ pub(super) struct Pending {
     pub(super) replaced: Vec<(String, PreImage)>,
 }
 
+impl Pending {
+    /// The paths that it is about.
+    pub(super) fn paths(&self) -> impl Iterator<Item = &str> {
+        [self.path.as_str()].into_iter().chain(self.old.as_ref().map(|(path, _)| path.as_str()))
+    }
+}
+
 /// A replaced version of a file; its bytes are kept under their digest.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct PreImage {
@@ -101,6 +108,12 @@ pub(super) struct PreImage {
 }
 
 impl Manifest {
+    /// Every path that is ours, or may come to be.
+    pub(super) fn paths(&self) -> impl Iterator<Item = &str> {
+        let begun = self.pending.values().flat_map(Pending::paths);
+        self.files.values().map(|entry| entry.path.as_str()).chain(begun)
+    }
+
     /// The instance that has `path`.
     pub(super) fn at(&self, path: &str) -> Option<(&InstanceKey, &Entry)> {
         self.files.iter().find(|(_, entry)| entry.path == path)

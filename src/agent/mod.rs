@@ -14,6 +14,7 @@
 mod accounts;
 mod apply;
 mod beneath;
+mod claims;
 mod execute;
 mod fault;
 mod file;

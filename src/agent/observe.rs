@@ -23,7 +23,7 @@ pub(super) fn observe(policy: &Policy, environment: &EnvironmentId, files: &[Fil
         Some(state) => settled(&root, state)?,
         None => Manifest::default(),
     };
-    let others = others(policy, &root, environment)?;
+    let others = others(policy, &root, environment, files.iter().map(|query| query.path.as_str()))?;
     let other_entries = others.iter().flat_map(|(_, manifest)| &manifest.files).map(|(key, entry)| (key, entry, false));
     let own_entries = manifest.files.iter().map(|(key, entry)| (key, entry, true));
     let owners: BTreeMap<&str, (&InstanceKey, &Entry, bool)> =

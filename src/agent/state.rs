@@ -13,6 +13,7 @@ use rustix::fs::{AtFlags, Dir, FlockOperation, Mode, OFlags, flock, fstat, fsync
 use rustix::io::Errno;
 
 use super::beneath::Root;
+use super::claims::{self, Claims};
 use super::manifest::{FORMAT, Manifest};
 use super::path::HostPath;
 use super::policy::STATE_BENEATH_ROOT;
@@ -97,6 +98,11 @@ impl State {
         }
     }
 
+    /// What this environment claims on this host; the lock is held.
+    pub(super) fn claims(&self, environment: &EnvironmentId) -> Result<Claims, Fault> {
+        Claims::open(&self.host, &self.shown, environment)
+    }
+
     /// The manifest of this environment; an empty one where there is none.
     pub(super) fn manifest(&self) -> Result<Manifest, Fault> {
         Ok(read_manifest(&self.own, &self.shown)?.unwrap_or_default())
@@ -170,28 +176,48 @@ impl State {
     }
 }
 
-/// The manifests of all environments on this host but `environment`, sorted by environment.
-pub(super) fn others(policy: &Policy, root: &Root, environment: &EnvironmentId) -> Result<Vec<(EnvironmentId, Manifest)>, Fault> {
+/// The manifests of the other environments on this host that `paths` may belong to, sorted by environment.
+pub(super) fn others<'a>(
+    policy: &Policy,
+    root: &Root,
+    environment: &EnvironmentId,
+    paths: impl IntoIterator<Item = &'a str>,
+) -> Result<Vec<(EnvironmentId, Manifest)>, Fault> {
     let shown = policy.state_path();
     let Some(host) = open_host(policy, root)? else { return Ok(Vec::new()) };
-    let mut others = Vec::new();
-    for tenant in names(&host, &shown)? {
+    let mut others = match claims::owners(&host, &shown, paths)? {
+        Some(owners) => {
+            let read = |id: EnvironmentId| Ok(manifest_of(&host, &shown, &id)?.map(|manifest| (id, manifest)));
+            owners.into_iter().filter_map(|id| read(id).transpose()).collect::<Result<_, Fault>>()?
+        }
+        None => every(&host, &shown)?,
+    };
+    others.retain(|(id, _)| id != environment);
+    Ok(others)
+}
+
+/// The manifests of all environments in the state folder `host`, sorted by environment.
+pub(super) fn every(host: &OwnedFd, shown: &str) -> Result<Vec<(EnvironmentId, Manifest)>, Fault> {
+    let mut found = Vec::new();
+    for tenant in names(host, shown)? {
         let Ok(tenant) = TenantName::try_from(tenant) else { continue };
-        let Some(folder) = enter(&host, tenant.as_str(), &shown)? else { continue };
-        for name in names(&folder, &shown)? {
+        let Some(folder) = enter(host, tenant.as_str(), shown)? else { continue };
+        for name in names(&folder, shown)? {
             let Ok(name) = EnvironmentName::try_from(name) else { continue };
             let id = EnvironmentId { tenant: tenant.clone(), environment: name };
-            if id == *environment {
-                continue;
-            }
-            let Some(own) = enter(&folder, id.environment.as_str(), &shown)? else { continue };
-            if let Some(manifest) = read_manifest(&own, &shown)? {
-                others.push((id, manifest));
+            if let Some(manifest) = manifest_of(host, shown, &id)? {
+                found.push((id, manifest));
             }
         }
     }
-    others.sort_by(|a, b| a.0.cmp(&b.0));
-    Ok(others)
+    found.sort_by(|a, b| a.0.cmp(&b.0));
+    Ok(found)
+}
+
+fn manifest_of(host: &OwnedFd, shown: &str, environment: &EnvironmentId) -> Result<Option<Manifest>, Fault> {
+    let Some(tenant) = enter(host, environment.tenant.as_str(), shown)? else { return Ok(None) };
+    let Some(own) = enter(&tenant, environment.environment.as_str(), shown)? else { return Ok(None) };
+    read_manifest(&own, shown)
 }
 
 fn open_host(policy: &Policy, root: &Root) -> Result<Option<OwnedFd>, Fault> {
@@ -207,7 +233,7 @@ fn open_host(policy: &Policy, root: &Root) -> Result<Option<OwnedFd>, Fault> {
     host.map(|host| check(&host, &shown, 0o022).map(|()| host)).transpose()
 }
 
-fn names(folder: &OwnedFd, shown: &str) -> Result<Vec<String>, Fault> {
+pub(super) fn names(folder: &OwnedFd, shown: &str) -> Result<Vec<String>, Fault> {
     let failed = |errno: Errno| unusable(shown, errno);
     let mut names = Vec::new();
     for entry in Dir::read_from(folder).map_err(failed)? {
@@ -221,7 +247,7 @@ fn names(folder: &OwnedFd, shown: &str) -> Result<Vec<String>, Fault> {
     Ok(names)
 }
 
-fn unusable(shown: &str, cause: impl std::fmt::Display) -> Fault {
+pub(super) fn unusable(shown: &str, cause: impl std::fmt::Display) -> Fault {
     Fault::system(format!("the state folder `{shown}` cannot be used"), cause)
         .hint("run as a user that owns it; the system's units run as root for hosts with `connect = \"local\"`")
 }
@@ -238,7 +264,7 @@ fn check(folder: &OwnedFd, shown: &str, forbidden: u32) -> Result<(), Fault> {
     Ok(())
 }
 
-fn enter(folder: &OwnedFd, name: &str, shown: &str) -> Result<Option<OwnedFd>, Fault> {
+pub(super) fn enter(folder: &OwnedFd, name: &str, shown: &str) -> Result<Option<OwnedFd>, Fault> {
     match openat(folder, name, FOLDER, Mode::empty()) {
         Ok(folder) => check(&folder, shown, 0o022).map(|()| Some(folder)),
         Err(Errno::NOENT | Errno::NOTDIR) => Ok(None),
@@ -246,7 +272,7 @@ fn enter(folder: &OwnedFd, name: &str, shown: &str) -> Result<Option<OwnedFd>, F
     }
 }
 
-fn make_and_enter(folder: &OwnedFd, name: &str, shown: &str) -> Result<OwnedFd, Fault> {
+pub(super) fn make_and_enter(folder: &OwnedFd, name: &str, shown: &str) -> Result<OwnedFd, Fault> {
     match mkdirat(folder, name, Mode::RWXU) {
         Ok(()) => fsync(folder).map_err(|errno| unusable(shown, errno))?,
         Err(Errno::EXIST) => {}

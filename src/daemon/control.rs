@@ -220,6 +220,9 @@ pub fn rolled_back(result: Result<RolledBack, RollbackError>) -> Answer {
         Err(error) => return Answer::failed(crate::provider::chain(&error), error.hint()),
     };
     let mut lines = vec![format!("{} → {}: {}", done.from.revision, done.to.revision, done.outcome.condition.message())];
+    if done.read_again {
+        lines.push(format!("the bundle of {} was no longer kept; its definitions were read from Git again", done.to.revision));
+    }
     if !done.quarantined.is_empty() {
         lines.push(format!("quarantined until changed: {}", done.quarantined.join(", ")));
     }

@@ -44,8 +44,9 @@ pub enum DaemonError {
     Control(#[source] std::io::Error),
 }
 
-/// How long to wait for quiet when a watched repository changes.
-const QUIET: Duration = Duration::from_millis(15);
+/// How long to wait for quiet when a watched repository changes: a ref is two events within microseconds, and of a push of
+/// several the first look that comes too early is followed by another.
+const QUIET: Duration = Duration::from_millis(4);
 
 /// Runs until `context.stop` is set.
 ///

@@ -37,6 +37,6 @@ mod written;
 
 pub use cache::Cache;
 pub use contested::contested;
-pub use repository::environments;
+pub use repository::{defines, environments};
 pub use resolve::{Resolution, resolve};
 pub use schema::json_schema;

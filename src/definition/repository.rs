@@ -39,6 +39,21 @@ pub fn environments(tree: &dyn Tree) -> Result<(Vec<EnvironmentId>, Vec<Diagnost
     Ok((found, diagnostics))
 }
 
+/// Whether a tree defines `environment`, as [`environments`] would list it; costs the same however many there are.
+///
+/// # Errors
+/// [`TreeError`] where the database cannot be read.
+pub fn defines(tree: &dyn Tree, environment: &EnvironmentId) -> Result<bool, TreeError> {
+    let folder = environment_path(environment);
+    let stands = |path: &str, wanted: &[EntryMode]| match tree.entry(path) {
+        Ok(entry) => Ok(entry.is_some_and(|entry| wanted.contains(&entry.mode))),
+        Err(error @ TreeError::Database { .. }) => Err(error),
+        // A path that leads over a link, say: nothing is listed there either.
+        Err(_) => Ok(false),
+    };
+    Ok(stands(&folder, &[EntryMode::Folder])? || stands(&format!("{folder}.toml"), &[EntryMode::File, EntryMode::Executable])?)
+}
+
 fn in_folder(
     tree: &dyn Tree,
     tenant: &TenantName,

@@ -114,7 +114,6 @@ pub async fn reconcile(context: &Context, environment: &EnvironmentId, revision:
                 tracing::error!(%environment, error = %crate::provider::chain(&error), "The environment's record cannot be written.");
             }
             rollback::propose_left(context, environment).await;
-            publish(context, environment).await;
             outcome(&record, stop)
         }
     }
@@ -257,7 +256,7 @@ impl<'a> Scene<'a> {
 fn unchanged(context: &Context, record: &EnvironmentRecord, revision: &Revision, now: DateTime<Utc>) -> Result<Outcome, Stop> {
     if record.seen.as_ref() != Some(revision) {
         let record = EnvironmentRecord { seen: Some(revision.clone()), applied: Some(revision.clone()), ..record.clone() };
-        context.store.put_environment(&record).map_err(|error| Stop::internal(&error))?;
+        context.store.move_on(&record).map_err(|error| Stop::internal(&error))?;
     }
     Ok(Outcome { condition: record.condition.clone(), plan: None, report: None, requeue: until_due(record, now) })
 }

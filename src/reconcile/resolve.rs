@@ -93,14 +93,22 @@ async fn unchanged(context: &Context, record: &EnvironmentRecord, revision: &Rev
     .await
 }
 
+/// What `revision` said, resolved from our own repository once more: for a bundle that is no longer kept.
+///
+/// # Errors
+/// [`Stop`] where the repository lacks the commit, or this version finds faults in it.
+pub(super) async fn read_again(context: &Context, record: &EnvironmentRecord, revision: &Revision) -> Result<Bundle, Stop> {
+    let faulty = || Stop::stalled(ConditionReason::InvalidDefinition, "the definitions have faults");
+    parse(context, record, revision).await?.bundle.ok_or_else(faulty)
+}
+
 async fn parse(context: &Context, record: &EnvironmentRecord, revision: &Revision) -> Result<Resolution, Stop> {
     let (commit, environment) = (revision.commit.clone(), record.environment.clone());
     let cache = context.cache.clone();
     with_source(&context.source, move |source| {
         let tree = source.tree(&commit).map_err(|error| Stop::internal(&error))?;
         let stop = |error: TreeError| Stop::internal(&error);
-        let (environments, _) = definition::environments(&tree).map_err(stop)?;
-        if !environments.contains(&environment) {
+        if !definition::defines(&tree, &environment).map_err(stop)? {
             return Err(Stop::stalled(ConditionReason::DefinitionMissing, undefined(&environment, &format!("{commit:.7}"))));
         }
         let resolution =

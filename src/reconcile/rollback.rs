@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use chrono::Utc;
 
-use super::{Context, Event, Look, Outcome, Step, Stop, load_rules, prepare, publish, recover, verdict, with_source};
+use super::{Context, Event, Look, Outcome, Step, Stop, load_rules, prepare, publish, recover, resolve, verdict, with_source};
 use crate::boundary;
 use crate::definition::{self, Cache};
 use crate::model::{Bundle, EnvironmentId, Inputs, Revision, TreeError};
@@ -46,6 +46,14 @@ pub enum RollbackError {
         /// The revision.
         revision: String,
     },
+    /// The bundle was pruned, and Git cannot make up for it.
+    #[error("the bundle of {revision} is no longer kept, and its definitions cannot be read from Git again: {reason}")]
+    Gone {
+        /// The revision.
+        revision: Revision,
+        /// Why Git cannot make up for it.
+        reason: String,
+    },
     /// The pass went no further.
     #[error("the rollback was not carried out: {0}")]
     Stopped(String),
@@ -65,6 +73,10 @@ impl RollbackError {
             Self::NoPrevious(environment) => Some(format!(
                 "`trunkline history {environment}` lists what was; a first revision is taken back by a commit, or ended by `retire = true`"
             )),
+            Self::Gone { .. } => Some(format!(
+                "the newest {} bundles of an environment are kept; roll back to a newer revision, or merge a commit that restores the files",
+                crate::store::KEPT
+            )),
             Self::NoRecord(_) => Some("`trunkline status` lists the environments".to_owned()),
             Self::Current { .. } | Self::Stopped(_) | Self::Store(_) => None,
         }
@@ -78,6 +90,8 @@ pub struct RolledBack {
     pub from: Generation,
     /// What was applied again.
     pub to: Generation,
+    /// Its bundle was no longer kept, and its definitions were read from Git again.
+    pub read_again: bool,
     /// How it went.
     pub outcome: Outcome,
     /// What may not come back by itself.
@@ -103,8 +117,14 @@ pub async fn rollback(
     let current = current(&record, &generations).ok_or_else(|| RollbackError::NoRecord(environment.clone()))?.clone();
     let target = choose(environment, &generations, &current, to)?;
     let stopped = |stop: Stop| RollbackError::Stopped(stop.condition.message().to_owned());
-    let missing = || RollbackError::NoSuchRevision { environment: environment.clone(), wanted: target.revision.to_string() };
-    let good = context.store.bundle(&target.bundle)?.ok_or_else(missing)?;
+    let gone = |stop: Stop| {
+        let (revision, reason) = (target.revision.clone(), stop.condition.message().to_owned());
+        RollbackError::Gone { revision, reason }
+    };
+    let (good, read_again) = match context.store.bundle(&target.bundle)? {
+        Some(good) => (good, false),
+        None => (resolve::read_again(context, &record, &target.revision).await.map_err(gone)?, true),
+    };
     let bad = context.store.bundle(&current.bundle)?;
 
     let mut quarantine = quarantine(context, &current, &target, bad.as_ref(), &good, owner)?;
@@ -116,7 +136,7 @@ pub async fn rollback(
     publish(context, environment).await;
     boundary::reach("before_conclusion");
     conclude(context, environment, &target, owner)?;
-    Ok(RolledBack { from: current, to: target, outcome, quarantined, proposal, also_touched })
+    Ok(RolledBack { from: current, to: target, read_again, outcome, quarantined, proposal, also_touched })
 }
 
 /// Applies what was recorded. What `quarantine` says holds from the first change on: if this process dies, the next pass

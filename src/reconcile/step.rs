@@ -14,7 +14,7 @@ use crate::policy::ApprovedPlan;
 use crate::record::{Condition, ConditionReason, EnvironmentRecord, GenerationState, Quarantine, RunKind};
 use crate::store::Begin;
 
-use super::{Context, Event, Outcome, Prepared, Stop, interrupted, next_look, publish, verdict};
+use super::{Context, Event, Outcome, Prepared, Stop, interrupted, next_look, verdict};
 
 /// What the last steps of a pass have in common.
 pub(super) struct Step<'a> {
@@ -54,14 +54,13 @@ impl Step<'_> {
             self.record.unpublished |= interrupted::close(self.context, &self.record.environment, condition.reason(), self.now);
         }
         let record = self.record.conclude(condition, self.now);
-        self.context.store.put_environment(&record).map_err(store)?;
+        self.context.store.end_pass(&record).map_err(store)?;
         self.context.tell(Event::Concluded { environment: &record.environment, condition: &record.condition });
-        publish(self.context, &record.environment).await;
         let requeue = next_look(&record, self.now);
         Ok(Outcome { condition: record.condition, plan: Some(prepared.plan), report: None, requeue })
     }
 
-    /// Applies, ends the generation, and writes it into Git.
+    /// Applies, and ends the generation.
     pub(super) async fn carry_out(
         mut self,
         prepared: Prepared,
@@ -125,7 +124,6 @@ impl Step<'_> {
         boundary::reach("after_end");
         tracing::info!(%environment, revision = %self.revision, generation = generation.number, state = generation.state.as_str(), "Ended.");
         context.tell(Event::Concluded { environment, condition: &record.condition });
-        publish(context, environment).await;
         let requeue = next_look(&record, now);
         Ok(Outcome { condition: record.condition, plan: Some(plan), report: Some(report), requeue })
     }

@@ -35,7 +35,7 @@ const INHERITED: [&str; 11] = [
 ];
 
 /// Settings that hold against every configuration file. Sources: git-config(1), THREATS of systems of this kind.
-const SETTINGS: [&str; 27] = [
+const SETTINGS: [&str; 28] = [
     "core.hooksPath=/dev/null",
     "core.fsmonitor=false",
     "core.askPass=",
@@ -63,6 +63,8 @@ const SETTINGS: [&str; 27] = [
     "gc.auto=0",
     "maintenance.auto=false",
     "pack.threads=1",
+    // Nobody here reads it, and it is one more file to sync.
+    "pack.writeReverseIndex=false",
 ];
 
 const SSH: [&str; 5] = ["ssh", "-oBatchMode=yes", "-oConnectTimeout=20", "-oServerAliveInterval=15", "-oServerAliveCountMax=4"];

@@ -37,28 +37,44 @@ impl Source {
     /// # Errors
     /// [`SourceError::UnknownRevision`], [`SourceError::Object`].
     pub fn annotate(&self, commit: &str, line: &serde_json::Value) -> Result<(), SourceError> {
-        let id = self.commit_id(commit)?;
+        self.annotate_all(&BTreeMap::from([(commit.to_owned(), vec![line.clone()])]))
+    }
+
+    /// The same for lines of many commits: one commit of notes for all of them, and none where every line is there.
+    ///
+    /// # Errors
+    /// [`SourceError::UnknownRevision`], [`SourceError::Object`].
+    pub fn annotate_all(&self, lines: &BTreeMap<String, Vec<serde_json::Value>>) -> Result<(), SourceError> {
         let _turn = self.notes.lock().unwrap_or_else(PoisonError::into_inner);
         let tip = self.reference(NOTES)?;
         let root = tip.map(|tip| self.tree_of(tip)).transpose()?;
-        let root = self.in_256_folders(root)?;
-
-        let (folder, name) = place(id);
-        let inner = match root.get(&folder) {
-            Some(node) => Listing::clone(&*self.listing(&folder, node.id)?),
-            None => Listing::new(),
-        };
-        let mut lines = match inner.get(&name) {
-            Some(node) => self.lines(node.id)?,
-            None => BTreeSet::new(),
-        };
-        // JSON escapes line ends, so that this is one line.
-        if !lines.insert(line.to_string()) {
+        let mut root = self.in_256_folders(root)?;
+        let mut changed: BTreeMap<String, Listing> = BTreeMap::new();
+        for (commit, new) in lines {
+            let (folder, name) = place(self.commit_id(commit)?);
+            let inner = match (changed.get(&folder), root.get(&folder)) {
+                (Some(inner), _) => inner.clone(),
+                (None, Some(node)) => Listing::clone(&*self.listing(&folder, node.id)?),
+                (None, None) => Listing::new(),
+            };
+            let mut all = match inner.get(&name) {
+                Some(node) => self.lines(node.id)?,
+                None => BTreeSet::new(),
+            };
+            let before = all.len();
+            // JSON escapes line ends, so that each is one line.
+            all.extend(new.iter().map(ToString::to_string));
+            if all.len() > before {
+                let note = file(self.write_lines(&all)?);
+                changed.entry(folder).or_insert(inner).insert(name, note);
+            }
+        }
+        if changed.is_empty() {
             return Ok(());
         }
-        let (mut root, mut inner) = (root, inner);
-        inner.insert(name, file(self.write_lines(&lines)?));
-        root.insert(folder, Node { mode: EntryMode::Folder, id: self.write_tree(&inner)? });
+        for (folder, inner) in changed {
+            root.insert(folder, Node { mode: EntryMode::Folder, id: self.write_tree(&inner)? });
+        }
         let parents: Vec<Oid> = tip.into_iter().collect();
         self.commit_notes(&root, &parents, "Notes added by trunkline")
     }
@@ -82,7 +98,8 @@ impl Source {
     /// [`SourceError::UnknownRevision`], [`SourceError::Object`].
     pub fn set_applied(&self, environment: &EnvironmentId, commit: &str) -> Result<(), SourceError> {
         let id = self.commit_id(commit)?;
-        self.write_reference(&format!("{APPLIED}{}/{}", environment.tenant, environment.environment), id)
+        let name = format!("{APPLIED}{}/{}", environment.tenant, environment.environment);
+        if self.reference(&name)? == Some(id) { Ok(()) } else { self.write_reference(&name, id) }
     }
 
     /// What each environment runs, as recorded here.

@@ -56,6 +56,11 @@ impl Source {
         }
     }
 
+    /// Whether the database has the commit (40 hex digits).
+    pub fn knows(&self, commit: &str) -> bool {
+        self.commit_id(commit).is_ok()
+    }
+
     /// The tree of a commit.
     pub(super) fn tree_of(&self, commit: Oid) -> Result<Oid, SourceError> {
         let found =

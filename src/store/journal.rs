@@ -3,6 +3,7 @@
 use chrono::{DateTime, Utc};
 use rusqlite::{Connection, OptionalExtension, Transaction, params};
 
+use super::prune::prune;
 use super::{Store, StoreError, from_row, to_row};
 use crate::model::{Digest, EnvironmentId, InstanceKey, Revision};
 use crate::plan::{Owned, Plan};
@@ -51,36 +52,60 @@ impl Store {
         put_environment(&self.connection(), record)
     }
 
-    /// Says that Git has the record of every generation of an environment up to `number`, unless there is a newer one.
+    /// Writes the record of an environment whose pass ends, and prunes what it no longer needs, in one transaction.
     ///
     /// # Errors
     /// [`StoreError`]
-    pub fn published(&self, environment: &EnvironmentId, number: u64) -> Result<(), StoreError> {
+    pub fn end_pass(&self, record: &EnvironmentRecord) -> Result<(), StoreError> {
+        let mut connection = self.connection();
+        let transaction = connection.transaction()?;
+        put_environment(&transaction, record)?;
+        prune(&transaction, record)?;
+        transaction.commit()?;
+        Ok(())
+    }
+
+    /// Writes the record of an environment of which only the revision has moved on: durable with the next record, since
+    /// the next look finds the same. A commit that does not concern a thousand environments does not sync a thousand times.
+    ///
+    /// # Errors
+    /// [`StoreError`]
+    pub fn move_on(&self, record: &EnvironmentRecord) -> Result<(), StoreError> {
+        put_environment(&self.deferred()?.0, record)
+    }
+
+    /// Says of each environment that Git has the record of its generations up to the number, unless there is a newer one.
+    ///
+    /// # Errors
+    /// [`StoreError`]
+    pub fn published(&self, newest: &[(EnvironmentId, u64)]) -> Result<(), StoreError> {
         let mut connection = self.connection();
         // One transaction: a pass may be writing the same record.
         let transaction = connection.transaction()?;
-        let text: Option<String> = transaction
-            .query_row(
-                "SELECT record FROM environment WHERE id = ?1
-                 AND NOT EXISTS (SELECT 1 FROM generation WHERE environment = ?1 AND number > ?2)",
-                params![environment.to_string(), number],
-                |row| row.get(0),
-            )
-            .optional()?;
-        if let Some(text) = text {
-            let record: EnvironmentRecord = from_row("environment", &text)?;
-            put_environment(&transaction, &EnvironmentRecord { unpublished: false, ..record })?;
+        for (environment, number) in newest {
+            let text: Option<String> = transaction
+                .query_row(
+                    "SELECT record FROM environment WHERE id = ?1
+                     AND NOT EXISTS (SELECT 1 FROM generation WHERE environment = ?1 AND number > ?2)",
+                    params![environment.to_string(), number],
+                    |row| row.get(0),
+                )
+                .optional()?;
+            if let Some(text) = text {
+                let record: EnvironmentRecord = from_row("environment", &text)?;
+                put_environment(&transaction, &EnvironmentRecord { unpublished: false, ..record })?;
+            }
         }
         transaction.commit()?;
         Ok(())
     }
 
-    /// Writes what is known of the repository.
+    /// Writes what is known of the repository, durable with the next record: the repository itself knows it too.
     ///
     /// # Errors
     /// [`StoreError`]
     pub fn put_source(&self, record: &SourceRecord) -> Result<(), StoreError> {
-        self.connection().execute(
+        self.deferred()?.0.execute(
             "INSERT INTO source (id, record) VALUES (1, ?1) ON CONFLICT (id) DO UPDATE SET record = excluded.record",
             [to_row("source", record)?],
         )?;
@@ -88,14 +113,15 @@ impl Store {
     }
 
     /// Begins a generation: it gets the next number and the hash of the one before it. Where that one never ended, its
-    /// process died: it ends as failed in the same transaction, since this one takes up what it left.
+    /// process died: it ends as failed in the same transaction, since this one takes up what it left. Durable with its first
+    /// intents, before which nothing is done.
     ///
     /// # Errors
     /// [`StoreError`]
     pub fn begin_generation(&self, begin: &Begin<'_>) -> Result<Generation, StoreError> {
         let Begin { plan, revision, kind, bundle, quarantine, now } = *begin;
-        let mut connection = self.connection();
-        let transaction = connection.transaction()?;
+        let mut deferred = self.deferred()?;
+        let transaction = deferred.0.transaction()?;
         let id = plan.environment.to_string();
         let previous: Option<String> = transaction
             .query_row("SELECT record FROM generation WHERE environment = ?1 ORDER BY number DESC LIMIT 1", [&id], |row| {
@@ -122,8 +148,15 @@ impl Store {
             previous: previous.map(|g| g.hash()),
         };
         transaction.execute(
-            "INSERT INTO generation (environment, number, state, record, plan) VALUES (?1, ?2, ?3, ?4, ?5)",
-            params![id, generation.number, generation.state.as_str(), to_row("generation", &generation)?, to_row("plan", plan)?],
+            "INSERT INTO generation (environment, number, state, record, plan, bundle) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+            params![
+                id,
+                generation.number,
+                generation.state.as_str(),
+                to_row("generation", &generation)?,
+                to_row("plan", plan)?,
+                bundle.to_string()
+            ],
         )?;
         if let Some(quarantine) = quarantine {
             let quarantine = Quarantine { generation: generation.number, ..quarantine.clone() };
@@ -133,7 +166,8 @@ impl Store {
         Ok(generation)
     }
 
-    /// Ends a generation, and writes the environment's record in the same transaction.
+    /// Ends a generation, and writes the environment's record in the same transaction, in which what the environment no
+    /// longer needs is pruned as well.
     ///
     /// # Errors
     /// [`StoreError`]
@@ -142,6 +176,7 @@ impl Store {
         let transaction = connection.transaction()?;
         put_generation(&transaction, generation)?;
         put_environment(&transaction, record)?;
+        prune(&transaction, record)?;
         transaction.commit()?;
         Ok(())
     }

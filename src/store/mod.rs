@@ -1,5 +1,6 @@
 //! Durable records: journal, inventory, generations, bundles. SQLite in WAL mode with `synchronous=FULL`: what a method
-//! returned `Ok` for survives a kill and a power cut.
+//! returned `Ok` for survives a kill and a power cut. Three leave the latter to whatever is written next, before which
+//! nothing depends on them ([`Store::deferred`]): a bundle, a generation that begins, what is known of the repository.
 //!
 //! Goes in: records of the room `record`. Comes out: the same, read back.
 //!
@@ -12,6 +13,7 @@
 mod bundle;
 mod journal;
 mod lock;
+mod prune;
 mod read;
 mod schema;
 
@@ -26,6 +28,7 @@ use serde::de::DeserializeOwned;
 
 pub use journal::{Begin, Settled};
 pub use lock::{Lock, LockError};
+pub use prune::KEPT;
 
 /// Why the store cannot do its work.
 #[derive(Debug, thiserror::Error)]
@@ -160,6 +163,27 @@ impl Store {
     }
 }
 
+impl Store {
+    /// The connection for what need not be on the disk when its method returns: the next transaction takes it along, since
+    /// the log is written in order. It saves a sync, a few milliseconds each between a commit and the answer.
+    fn deferred(&self) -> Result<Deferred<'_>, StoreError> {
+        let connection = self.connection();
+        connection.execute_batch("PRAGMA synchronous = NORMAL")?;
+        Ok(Deferred(connection))
+    }
+}
+
+/// See [`Store::deferred`]. Whatever becomes of what is written, everything after it is durable at once.
+struct Deferred<'a>(MutexGuard<'a, Connection>);
+
+impl Drop for Deferred<'_> {
+    fn drop(&mut self) {
+        if let Err(error) = self.0.execute_batch("PRAGMA synchronous = FULL") {
+            tracing::error!(%error, "The store cannot be set back to durable writes.");
+        }
+    }
+}
+
 fn file(data: &Path) -> PathBuf {
     data.join("store.sqlite3")
 }
@@ -234,6 +258,26 @@ mod tests {
         let ended = store.generations(&environment(), 2).unwrap().pop().unwrap();
         assert_eq!((ended.number, ended.state, ended.finished_at), (2, GenerationState::Failed, Some(now())));
         assert_eq!((third.number, third.previous), (3, Some(ended.hash())));
+    }
+
+    #[test]
+    fn what_is_written_after_something_deferred_is_durable_at_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(folder.path()).unwrap();
+        let level = |connection: &Connection| connection.query_row("PRAGMA synchronous", [], |row| row.get::<_, i64>(0)).unwrap();
+        let (normal, full) = (1, 2);
+        assert_eq!(level(&store.deferred().unwrap().0), normal);
+        assert_eq!(level(&store.connection()), full);
+        let panicked = std::thread::scope(|scope| {
+            let write = || {
+                let mut deferred = store.deferred().unwrap();
+                let _open = deferred.0.transaction().unwrap();
+                panic!("in the middle of a write");
+            };
+            scope.spawn(write).join()
+        });
+        assert!(panicked.is_err());
+        assert_eq!(level(&store.connection()), full);
     }
 
     #[test]

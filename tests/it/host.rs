@@ -1,6 +1,7 @@
 //! Files on a host, through the provider and the real executor, on roots in temporary folders. Run as root: owners are
 //! given away, and a refusal must not come from a missing permission.
 
+mod claims;
 mod files;
 mod kill;
 mod refusals;

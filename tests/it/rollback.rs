@@ -5,6 +5,7 @@ mod asked;
 mod away;
 mod held;
 mod proposal;
+mod pruned;
 mod quarantine;
 
 use crate::world::{Ran, World};
