@@ -36,6 +36,7 @@ mod api;
 mod cron;
 mod disk;
 mod front;
+mod local;
 mod plane;
 mod record;
 mod runtime;
@@ -44,6 +45,7 @@ mod seal;
 pub use runtime::{LEAD_VERB, Runtime, find_workerd, lead_group};
 
 use disk::Disk;
+use local::Local;
 use plane::Plane;
 use runtime::{Settings, Supervisor};
 use seal::Seal;
@@ -151,8 +153,16 @@ pub enum EdgeError {
         /// The cause.
         source: io::Error,
     },
-    /// The KV store does not start.
-    #[error("the KV store does not start: {0}")]
+    /// A database of the edge's own cannot be used.
+    #[error("cannot use the database {}", path.display())]
+    Database {
+        /// The file.
+        path: PathBuf,
+        /// The cause.
+        source: rusqlite::Error,
+    },
+    /// The store of KV and D1 does not start.
+    #[error("the store of KV and D1 does not start: {0}")]
     Store(String),
 }
 
@@ -168,7 +178,7 @@ impl EdgeError {
             }
             Self::Listen { .. } => Some("name an address of this machine, and a port that this user may listen on"),
             Self::Locked(_) => Some("stop the other edge, or give this one a data folder of its own"),
-            Self::Store(_) => Some("the edge needs workerd 2026-11 or newer, which brings the KV store"),
+            Self::Store(_) => Some("the edge needs workerd 2026-11 or newer, which brings KV and D1"),
             _ => None,
         }
     }
@@ -182,6 +192,8 @@ pub struct Edge {
     supervisor: Arc<Supervisor>,
     stop: CancellationToken,
     tasks: Vec<JoinHandle<()>>,
+    /// Stopped last: Workers use it until they end.
+    local: (JoinHandle<()>, CancellationToken),
     stopped: bool,
 }
 
@@ -216,17 +228,25 @@ pub async fn start(options: Options) -> Result<Edge, EdgeError> {
     if let Runtime::Missing { hint } = supervisor.runtime() {
         tracing::warn!(hint, "workerd is not installed: Workers are stored and do not run.");
     }
+    let local = Arc::new(Local::open(&disk)?);
+    let local_listener = Local::listen(&disk.root().join("run"))?;
+    let local_stop = CancellationToken::new();
+    let serving = local::serve(local_listener, Arc::clone(&local), Arc::clone(&supervisor), local_stop.clone());
     let (api, api_addr) = listen(options.listen).await?;
     let (http, http_addr) = listen(options.http).await?;
+    let serving = tokio::spawn(serving);
     Box::pin(supervisor.resume(state)).await;
-    let plane = Arc::new(Plane::new(disk, seal, Arc::clone(&supervisor)));
+    let queues = local.queues.clone();
+    let plane = Arc::new(Plane::new(disk, seal, Arc::clone(&supervisor), local));
     let stop = CancellationToken::new();
     let tasks = vec![
         tokio::spawn(front::serve(http, Arc::clone(&supervisor), stop.clone())),
         tokio::spawn(cron::run(Arc::clone(&supervisor), stop.clone())),
+        tokio::spawn(local::queue::deliver::run(Arc::clone(&supervisor), queues, stop.clone())),
         tokio::spawn(api::serve(api, plane, options.token, options.faults, stop.clone())),
     ];
-    Ok(Edge { api_addr, http_addr, supervisor, stop, tasks, stopped: false })
+    let local = (serving, local_stop);
+    Ok(Edge { api_addr, http_addr, supervisor, stop, tasks, local, stopped: false })
 }
 
 async fn listen(address: SocketAddr) -> Result<(TcpListener, SocketAddr), EdgeError> {
@@ -265,6 +285,7 @@ impl Edge {
             let _ = task.await;
         }
         self.supervisor.shut_down().await;
+        self.local.1.cancel();
         self.stopped = true;
     }
 }
@@ -272,6 +293,7 @@ impl Edge {
 impl Drop for Edge {
     fn drop(&mut self) {
         self.stop.cancel();
+        self.local.1.cancel();
         if !self.stopped {
             self.supervisor.abort();
         }

@@ -14,6 +14,7 @@ use tokio::sync::Mutex;
 
 use super::EdgeError;
 use super::disk::Disk;
+use super::local::Local;
 use super::record::State;
 use super::runtime::{PrepareError, Supervisor};
 use super::seal::Seal;
@@ -24,13 +25,14 @@ pub(super) struct Plane {
     disk: Arc<Disk>,
     pub(super) seal: Arc<Seal>,
     pub(super) supervisor: Arc<Supervisor>,
+    pub(super) local: Arc<Local>,
     writer: Mutex<()>,
 }
 
 impl Plane {
     /// A plane over a data folder and a supervisor that already runs its state.
-    pub(super) fn new(disk: Arc<Disk>, seal: Arc<Seal>, supervisor: Arc<Supervisor>) -> Self {
-        Self { disk, seal, supervisor, writer: Mutex::new(()) }
+    pub(super) fn new(disk: Arc<Disk>, seal: Arc<Seal>, supervisor: Arc<Supervisor>, local: Arc<Local>) -> Self {
+        Self { disk, seal, supervisor, local, writer: Mutex::new(()) }
     }
 
     /// What is live.
@@ -75,6 +77,8 @@ impl Plane {
             return Err(error.into());
         }
         self.supervisor.install(after, prepared);
+        // A queue may have a consumer now, or a consumer run.
+        self.local.queues.wake();
         Ok((value, startup))
     }
 

@@ -2,10 +2,18 @@
 
 #[path = "edge/bench.rs"]
 pub(crate) mod bench;
+#[path = "edge/d1.rs"]
+mod d1;
 #[path = "edge/deploy.rs"]
 mod deploy;
 #[path = "edge/features.rs"]
 mod features;
+#[path = "edge/others.rs"]
+mod others;
+#[path = "edge/queues.rs"]
+mod queues;
+#[path = "edge/r2.rs"]
+mod r2;
 #[path = "edge/restart.rs"]
 mod restart;
 #[path = "edge/swap.rs"]

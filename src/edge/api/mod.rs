@@ -26,14 +26,23 @@ use crate::model::{Digest, Secret};
 
 mod account;
 mod answer;
+mod bindings;
+mod consumers;
+mod d1;
 mod deployments;
 mod faults;
 mod kv;
+mod messages;
+mod objects;
+mod queues;
+mod r2;
 mod routes;
 mod scripts;
 mod secrets;
 mod settings;
 mod show;
+mod sql;
+mod store;
 mod upload;
 mod values;
 mod versions;
@@ -53,6 +62,8 @@ const UPLOAD_LIMIT: usize = 64 * 1024 * 1024;
 const VALUE_LIMIT: usize = 26 * 1024 * 1024;
 /// A bulk write of KV.
 const BULK_LIMIT: usize = 100 * 1024 * 1024;
+/// Statements of one call to D1.
+const SQL_LIMIT: usize = 16 * 1024 * 1024;
 /// For how long calls in hand may go on after the stop.
 const DRAIN: Duration = Duration::from_secs(30);
 
@@ -85,6 +96,9 @@ fn router(plane: Arc<Plane>, token: &Secret, faults: bool) -> Router {
         .route("/zones/{zone}/workers/routes/{route}", get(routes::show).put(routes::update).delete(routes::delete))
         .nest("/accounts/{account}/workers", workers_routes())
         .nest("/accounts/{account}/storage/kv/namespaces", kv_routes())
+        .nest("/accounts/{account}/d1/database", d1_routes())
+        .nest("/accounts/{account}/queues", queue_routes())
+        .nest("/accounts/{account}/r2/buckets", r2_routes())
         .fallback(unknown)
         .method_not_allowed_fallback(unknown);
     let faults = faults.then(Faults::default).map(Arc::new);
@@ -144,6 +158,49 @@ fn kv_routes() -> Router<Arc<Plane>> {
         .route("/{namespace}/bulk", put(values::bulk_put).delete(values::bulk_delete).layer(DefaultBodyLimit::max(BULK_LIMIT)))
         .route("/{namespace}/bulk/delete", post(values::bulk_delete).layer(DefaultBodyLimit::max(BULK_LIMIT)))
         .route("/{namespace}/bulk/get", post(values::bulk_get))
+}
+
+fn d1_routes() -> Router<Arc<Plane>> {
+    Router::new()
+        .route("/", get(d1::list).post(d1::create))
+        .route("/{database}", get(d1::show).patch(d1::update).put(d1::update).delete(d1::delete))
+        .route("/{database}/query", post(d1::query).layer(DefaultBodyLimit::max(SQL_LIMIT)))
+        .route("/{database}/raw", post(d1::raw).layer(DefaultBodyLimit::max(SQL_LIMIT)))
+        .route("/{database}/import", post(d1::not_here))
+        .route("/{database}/export", post(d1::not_here))
+        .route("/{database}/time_travel/bookmark", get(d1::not_here))
+        .route("/{database}/time_travel/restore", post(d1::not_here))
+}
+
+fn queue_routes() -> Router<Arc<Plane>> {
+    let consumer = get(consumers::show).put(consumers::update).patch(consumers::update).delete(consumers::delete);
+    Router::new()
+        .route("/", get(queues::list).post(queues::create))
+        .route("/{queue}", get(queues::show).patch(queues::update).put(queues::update).delete(queues::delete))
+        .route("/{queue}/consumers", get(consumers::list).post(consumers::create))
+        .route("/{queue}/consumers/{consumer}", consumer)
+        .route("/{queue}/metrics", get(queues::metrics))
+        .route("/{queue}/purge", get(queues::purged).post(queues::purge))
+        .route("/{queue}/messages", post(messages::send))
+        .route("/{queue}/messages/batch", post(messages::send_batch))
+        .route("/{queue}/messages/pull", post(messages::pull))
+        .route("/{queue}/messages/ack", post(messages::acknowledge))
+}
+
+fn r2_routes() -> Router<Arc<Plane>> {
+    // Objects stream: what bounds them is R2's own limit.
+    let object = get(objects::get).put(objects::put).delete(objects::delete).layer(DefaultBodyLimit::disable());
+    Router::new()
+        .route("/", get(r2::list).post(r2::create))
+        .route("/{bucket}", get(r2::show).patch(r2::update).delete(r2::delete))
+        .route("/{bucket}/objects", get(objects::list))
+        .route("/{bucket}/objects/{*key}", object)
+}
+
+/// The name of a Worker that serves with a binding that fits.
+fn bound_by(state: &super::record::State, fits: impl Fn(&super::record::Binding) -> bool) -> Option<String> {
+    let binds = |script: &super::record::Script| script.serving().iter().any(|(v, _)| v.bindings.values().any(&fits));
+    state.scripts.values().find(|script| binds(script)).map(|script| script.name.clone())
 }
 
 async fn unknown(request: Request) -> Refusal {

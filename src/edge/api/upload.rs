@@ -15,19 +15,16 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::super::plane::Plane;
-use super::super::record::{Binding, Module, Script, State, Version, fresh_uuid, now};
+use super::super::record::{Module, Script, State, Version, fresh_uuid, now};
 use super::super::runtime::config::module_kind;
 use super::answer::Refusal;
-use crate::model::{Digest, Secret};
+use super::bindings;
+use crate::model::Digest;
 
 /// Metadata that one upload may carry, in bytes.
 const METADATA_LIMIT: usize = 1024 * 1024;
 /// Modules in one upload.
 const MODULE_LIMIT: usize = 1000;
-/// Bytes of one var or secret, as at Cloudflare.
-const TEXT_LIMIT: usize = 5 * 1024;
-/// Bindings of one version.
-const BINDING_LIMIT: usize = 256;
 
 /// The metadata of an upload. What the edge does not have is kept as it came, to be refused by name.
 #[derive(Debug, Default, Deserialize)]
@@ -182,7 +179,7 @@ pub(super) fn version(basis: &Basis<'_>, upload: &Upload, source: &str, triggere
         etag: etag(&upload.main_module, &upload.modules),
         main_module: upload.main_module.clone(),
         modules: upload.modules.clone(),
-        bindings: bindings(basis, listed, metadata.keep_bindings.as_deref())?,
+        bindings: bindings::read(basis, listed, metadata.keep_bindings.as_deref())?,
         // What Cloudflare takes where an upload names none.
         compatibility_date: metadata.compatibility_date.clone().unwrap_or_else(|| "2021-11-02".to_owned()),
         compatibility_flags: metadata.compatibility_flags.clone().unwrap_or_default(),
@@ -196,106 +193,6 @@ pub(super) fn version(basis: &Basis<'_>, upload: &Upload, source: &str, triggere
 /// The number of a Worker's next version.
 pub(super) fn next_number(script: Option<&Script>) -> u64 {
     script.and_then(Script::latest).map_or(1, |latest| latest.number + 1)
-}
-
-/// The bindings of a new version: those listed, and those of the newest version whose types are kept. Where a client says
-/// nothing of what to keep, secrets are kept: wrangler 4.86 relies on it.
-pub(super) fn bindings(
-    basis: &Basis<'_>,
-    listed: &[Value],
-    keep: Option<&[String]>,
-) -> Result<BTreeMap<String, Binding>, Refusal> {
-    let mut bindings = BTreeMap::new();
-    for value in listed {
-        let name = value["name"]
-            .as_str()
-            .filter(|name| is_name(name))
-            .ok_or_else(|| Refusal::invalid_script("a binding has no valid name"))?;
-        let binding = match value["type"].as_str() {
-            Some("inherit") => match inherited(basis.script, name, value) {
-                Some(binding) => binding,
-                None if basis.strict => {
-                    return Err(Refusal::bad(10057, format!("the binding `{name}` has nothing to inherit from")));
-                }
-                None => continue,
-            },
-            _ => read_binding(basis, name, value)?,
-        };
-        if bindings.insert(name.to_owned(), binding).is_some() {
-            return Err(Refusal::bad(10053, format!("the binding name `{name}` is in use already")));
-        }
-    }
-    let secrets = ["secret_text".to_owned(), "secret_key".to_owned()];
-    let keep = keep.unwrap_or(&secrets);
-    let previous = basis.script.and_then(Script::latest).into_iter().flat_map(|latest| &latest.bindings);
-    for (name, binding) in previous.filter(|(_, binding)| keep.iter().any(|kind| kind == binding.kind())) {
-        bindings.entry(name.clone()).or_insert_with(|| binding.clone());
-    }
-    if bindings.len() > BINDING_LIMIT {
-        return Err(Refusal::invalid_script(format!("more than {BINDING_LIMIT} bindings")));
-    }
-    Ok(bindings)
-}
-
-fn inherited(script: Option<&Script>, name: &str, value: &Value) -> Option<Binding> {
-    let script = script?;
-    let version = match value["version_id"].as_str() {
-        Some(id) if id != "latest" => script.version(id)?,
-        _ => script.latest()?,
-    };
-    version.bindings.get(value["old_name"].as_str().unwrap_or(name)).cloned()
-}
-
-fn read_binding(basis: &Basis<'_>, name: &str, value: &Value) -> Result<Binding, Refusal> {
-    let text = |field: &str| {
-        let text = value[field]
-            .as_str()
-            .ok_or_else(|| Refusal::invalid_script(format!("binding {name} must have a valid `{field}`")))?;
-        Ok::<_, Refusal>(text.to_owned())
-    };
-    let small = |text: &str| match text.len() <= TEXT_LIMIT {
-        true => Ok(()),
-        false => Err(Refusal::bad(10054, format!("the binding `{name}` is larger than 5 KiB"))),
-    };
-    let optional = |field: &str| value[field].as_str().map(str::to_owned);
-    match value["type"].as_str() {
-        Some("plain_text") => {
-            let text = text("text")?;
-            small(&text).map(|()| Binding::PlainText { text })
-        }
-        Some("json") => small(&value["json"].to_string()).map(|()| Binding::Json { json: value["json"].clone() }),
-        Some("secret_text") => {
-            let text = text("text")?;
-            small(&text)?;
-            Ok(basis.plane.seal.seal(&Secret::new(text.into_bytes()))?)
-        }
-        Some("kv_namespace") => {
-            let namespace_id = text("namespace_id")
-                .or_else(|_| text("id"))
-                .map_err(|_| Refusal::invalid_script(format!("binding {name} must have a valid `id`")))?;
-            if !basis.state.account.namespaces.contains_key(&namespace_id) {
-                return Err(Refusal::bad(10041, format!("KV namespace '{namespace_id}' not found, bound as {name}")));
-            }
-            Ok(Binding::KvNamespace { namespace_id })
-        }
-        Some("service") => {
-            let service = text("service")?;
-            if service != basis.name && !basis.state.scripts.contains_key(&service) {
-                let message = format!("Could not resolve service binding '{name}'. Target script '{service}' not found.");
-                return Err(Refusal::bad(10143, message));
-            }
-            let props = value.get("props").filter(|props| !props.is_null()).cloned();
-            Ok(Binding::Service { service, environment: optional("environment"), entrypoint: optional("entrypoint"), props })
-        }
-        Some("version_metadata") => Ok(Binding::VersionMetadata),
-        Some(kind) => Err(Refusal::invalid_script(format!("this edge does not have bindings of type `{kind}`: `{name}`"))),
-        None => Err(Refusal::invalid_script(format!("the binding `{name}` has no type"))),
-    }
-}
-
-/// Whether a text can name a binding.
-pub(super) fn is_name(name: &str) -> bool {
-    !name.is_empty() && name.len() <= 255 && !name.contains('\0')
 }
 
 /// The annotations that a client gave, with what triggered the change. Limits as at Cloudflare: a tag of 100 bytes, a

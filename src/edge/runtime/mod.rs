@@ -9,6 +9,7 @@
 use std::time::Duration;
 
 pub(super) mod config;
+pub(super) mod events;
 mod generation;
 mod guard;
 mod locate;

@@ -162,6 +162,11 @@ impl Supervisor {
         (Arc::clone(&live.table), entry)
     }
 
+    /// The way into the generation that runs a Worker.
+    pub(in crate::edge) fn enter_for(&self, _script: &str) -> Option<Entry> {
+        self.enter().1
+    }
+
     /// The process ids that run now: Workers, KV. For tests and status.
     pub(in crate::edge) fn pids(&self) -> (Option<u32>, Option<u32>) {
         let workers = self.live().generation.as_ref().and_then(|generation| generation.pid());
@@ -171,10 +176,10 @@ impl Supervisor {
     /// Starts what a state needs, beside what runs. A refusal carries the runtime's message.
     pub(in crate::edge) async fn prepare(&self, state: &State) -> Result<Prepared, PrepareError> {
         let Some(engine) = &self.engine else { return Ok(Prepared::Keep) };
-        if !state.account.namespaces.is_empty() {
+        if !state.account.namespaces.is_empty() || !state.account.databases.is_empty() {
             engine.store.ensure_started().await.map_err(PrepareError::Failed)?;
         }
-        let config = config::render(state, &self.seal, self.settings.private_network).map_err(PrepareError::Failed)?;
+        let config = config::render(self.source(state)).map_err(PrepareError::Failed)?;
         let current = self.live().generation.clone();
         let Some(config) = config else {
             return Ok(if current.is_none() { Prepared::Keep } else { Prepared::Switch(None) });
@@ -284,6 +289,11 @@ impl Supervisor {
         if let Some(engine) = &self.engine {
             engine.store.stop().await;
         }
+    }
+
+    /// What a configuration is rendered from.
+    fn source<'a>(&'a self, state: &'a State) -> config::Source<'a> {
+        config::Source { state, seal: &self.seal, private_network: self.settings.private_network }
     }
 
     fn live(&self) -> std::sync::RwLockReadGuard<'_, Live> {

@@ -64,7 +64,7 @@ impl Supervisor {
 
     async fn restart(&self, state: &State) -> Result<Option<Arc<Generation>>, PrepareError> {
         let Some(engine) = &self.engine else { return Ok(None) };
-        let Some(config) = config::render(state, &self.seal, self.settings.private_network).map_err(PrepareError::Failed)? else {
+        let Some(config) = config::render(self.source(state)).map_err(PrepareError::Failed)? else {
             return Ok(None);
         };
         match Generation::start(&engine.workerd, &engine.guard, &engine.data, &config).await {

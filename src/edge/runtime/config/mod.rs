@@ -6,19 +6,23 @@
 //! **Invariant:** the same state gives the same text, so that an equal digest means an equal process. The text holds
 //! secrets in clear; it is wiped when dropped and goes nowhere but into a process.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use serde_json::json;
 use zeroize::Zeroizing;
 
 use super::super::EdgeError;
-use super::super::record::{Binding, Module, State, Version};
+use super::super::record::{Module, State, Version};
 use super::super::seal::Seal;
 use crate::model::Digest;
 
-/// The socket of the helper that calls `scheduled()`.
-pub(in crate::edge) const CRON_SOCKET: &str = "cron.sock";
+mod bindings;
+mod programs;
+
+use bindings::Bindings;
+
+/// The socket of the helper that calls the handlers which HTTP cannot reach.
+pub(in crate::edge) const EVENTS_SOCKET: &str = "events.sock";
 
 /// A configuration and where its Workers listen.
 pub(in crate::edge) struct Config {
@@ -30,28 +34,23 @@ pub(in crate::edge) struct Config {
     pub(in crate::edge) sockets: BTreeMap<(String, String), String>,
 }
 
-/// The helper that fires crons: it has a binding to each Worker and calls the handler that HTTP cannot reach.
-const CRON_HELPER: &str = r#"export default {
-  async fetch(request, env) {
-    const { binding, cron, scheduledTime } = await request.json();
-    return Response.json(await env[binding].scheduled({ cron, scheduledTime: new Date(scheduledTime) }));
-  },
-};
-"#;
-
-/// What stands for a Worker that was deleted although others bind it.
-const ABSENT: &str = r#"export default {
-  fetch() { throw new Error("the Worker that this binding names does not exist"); },
-};
-"#;
+/// What the processes are configured from.
+#[derive(Clone, Copy)]
+pub(in crate::edge) struct Source<'a> {
+    pub(in crate::edge) state: &'a State,
+    pub(in crate::edge) seal: &'a Seal,
+    /// Whether Workers may call private and loopback addresses.
+    pub(in crate::edge) private_network: bool,
+}
 
 /// The configuration of every serving version; `None` where nothing serves.
-pub(in crate::edge) fn render(state: &State, seal: &Seal, private_network: bool) -> Result<Option<Config>, EdgeError> {
+pub(in crate::edge) fn render(source: Source<'_>) -> Result<Option<Config>, EdgeError> {
+    let state = source.state;
     let mut services = String::new();
     let mut sockets = String::new();
     let mut helpers = String::new();
     let mut names = BTreeMap::new();
-    let mut used = BTreeSet::new();
+    let mut bindings = Bindings::new(source);
     let mut index = 0;
     let mut text = Zeroizing::new(String::new());
     for script in state.scripts.values() {
@@ -65,11 +64,7 @@ pub(in crate::edge) fn render(state: &State, seal: &Seal, private_network: bool)
                 quote(&service)
             );
             let _ = writeln!(helpers, "    (name = {}, service = {}),", quote(&service), quote(&service));
-            write_worker(&mut text, index, version, state, seal)?;
-            used.extend(version.bindings.values().filter_map(|binding| match binding {
-                Binding::KvNamespace { namespace_id } => Some(namespace_id.clone()),
-                _ => None,
-            }));
+            write_worker(&mut text, index, version, &mut bindings)?;
             names.insert((script.name.clone(), version.id.clone()), socket);
             index += 1;
         }
@@ -78,48 +73,28 @@ pub(in crate::edge) fn render(state: &State, seal: &Seal, private_network: bool)
         return Ok(None);
     }
     // What a Worker's `fetch` reaches. Public addresses only is the runtime's own default.
-    let networks = if private_network { "\"public\", \"private\", \"local\"" } else { "\"public\"" };
+    let networks = if source.private_network { "\"public\", \"private\", \"local\"" } else { "\"public\"" };
     let _ =
         writeln!(services, "    (name = \"internet\", network = (allow = [{networks}], tlsOptions = (trustBrowserCas = true))),");
-    // Only those in use: a new namespace is no reason to start anything.
-    for id in used {
-        let _ = writeln!(
-            services,
-            "    (name = {}, external = (address = \"unix:../kv.sock\", http = (injectRequestHeaders = [(name = \"{}\", value = {})]))),",
-            quote(&kv_service(&id)),
-            super::store::NAMESPACE_HEADER,
-            quote(&id)
-        );
-    }
+    bindings.write_services(&mut services);
     let _ = writeln!(
         text,
-        "const config :Workerd.Config = (\n  services = [\n{services}    (name = \"absent\", worker = .absent),\n    (name = \"cron\", worker = .cron),\n  ],\n  sockets = [\n{sockets}    (name = \"cron\", address = \"unix:{CRON_SOCKET}\", http = (), service = \"cron\"),\n  ],\n);"
+        "const config :Workerd.Config = (\n  services = [\n{services}    (name = \"absent\", worker = .absent),\n    (name = \"events\", worker = .events),\n  ],\n  sockets = [\n{sockets}    (name = \"events\", address = \"unix:{EVENTS_SOCKET}\", http = (), service = \"events\"),\n  ],\n  extensions = [(modules = [(name = {}, internal = true, esModule = {})])],\n);",
+        quote(programs::RATELIMIT_MODULE),
+        quote(programs::RATELIMIT),
     );
-    let _ = writeln!(
-        text,
-        "const absent :Workerd.Worker = (modules = [(name = \"absent.js\", esModule = {})], compatibilityDate = \"2026-06-01\");",
-        quote(ABSENT)
-    );
-    let _ = writeln!(
-        text,
-        "const cron :Workerd.Worker = (\n  modules = [(name = \"cron.js\", esModule = {})],\n  compatibilityDate = \"2026-06-01\",\n  compatibilityFlags = [\"service_binding_extra_handlers\"],\n  bindings = [\n{helpers}  ],\n);",
-        quote(CRON_HELPER)
-    );
+    programs::write(&mut text, &helpers);
     text.insert_str(0, "using Workerd = import \"/workerd/workerd.capnp\";\n");
     let digest = Digest::of(text.as_bytes());
     Ok(Some(Config { text, digest, sockets: names }))
 }
 
-/// What a serving version is called in the configuration, in messages and in the cron helper.
+/// What a serving version is called in the configuration, in messages and in the helper.
 pub(in crate::edge) fn service_name(script: &str, version: &Version) -> String {
     format!("{script}@{}", version.id)
 }
 
-fn kv_service(id: &str) -> String {
-    format!("kv:{id}")
-}
-
-fn write_worker(text: &mut String, index: usize, version: &Version, state: &State, seal: &Seal) -> Result<(), EdgeError> {
+fn write_worker(text: &mut String, index: usize, version: &Version, bindings: &mut Bindings<'_>) -> Result<(), EdgeError> {
     let _ = writeln!(text, "const w{index} :Workerd.Worker = (\n  modules = [");
     // The main module is the first in the list, whatever its name.
     let (main, others): (Vec<_>, Vec<_>) = version.modules.iter().partition(|module| module.name == version.main_module);
@@ -130,9 +105,10 @@ fn write_worker(text: &mut String, index: usize, version: &Version, state: &Stat
     }
     let _ = writeln!(text, "  ],\n  compatibilityDate = {},", quote(&version.compatibility_date));
     let flags: Vec<String> = version.compatibility_flags.iter().map(|flag| quote(flag)).collect();
-    let _ = writeln!(text, "  compatibilityFlags = [{}],\n  bindings = [", flags.join(", "));
+    let _ = writeln!(text, "  compatibilityFlags = [{}],", flags.join(", "));
+    let _ = writeln!(text, "  cacheApiOutbound = {},\n  bindings = [", quote(&bindings.cache()));
     for (name, binding) in &version.bindings {
-        let value = binding_value(binding, version, state, seal)?;
+        let value = bindings.value(binding, version)?;
         let _ = writeln!(text, "    (name = {}, {}),", quote(name), value.as_str());
     }
     text.push_str("  ],\n);\n");
@@ -156,40 +132,6 @@ pub(in crate::edge) fn module_kind(content_type: &str) -> Option<&'static str> {
         "application/source-map" => Some(""),
         _ => None,
     }
-}
-
-fn binding_value(binding: &Binding, version: &Version, state: &State, seal: &Seal) -> Result<Zeroizing<String>, EdgeError> {
-    let value = match binding {
-        Binding::PlainText { text } => format!("text = {}", quote(text)),
-        Binding::Json { json } => format!("json = {}", quote(&json.to_string())),
-        Binding::SecretText { sealed, .. } => {
-            let secret = seal.open_sealed(sealed)?;
-            let quoted = Zeroizing::new(quote(secret.expose_text().ok_or(EdgeError::Unseal)?));
-            return Ok(Zeroizing::new(format!("text = {}", quoted.as_str())));
-        }
-        Binding::KvNamespace { namespace_id } if state.account.namespaces.contains_key(namespace_id) => {
-            format!("kvNamespace = {}", quote(&kv_service(namespace_id)))
-        }
-        Binding::KvNamespace { .. } => "kvNamespace = \"absent\"".to_owned(),
-        Binding::Service { service, entrypoint, props, .. } => {
-            let target = state.scripts.get(service).and_then(|script| script.principal().map(|v| service_name(service, v)));
-            match target {
-                Some(target) => {
-                    let entrypoint = entrypoint.as_ref().map(|e| format!(", entrypoint = {}", quote(e))).unwrap_or_default();
-                    let props =
-                        props.as_ref().map(|p| format!(", props = (json = {})", quote(&p.to_string()))).unwrap_or_default();
-                    format!("service = (name = {}{entrypoint}{props})", quote(&target))
-                }
-                None => "service = \"absent\"".to_owned(),
-            }
-        }
-        Binding::VersionMetadata => {
-            let tag = version.annotations.get("workers/tag").cloned().unwrap_or_default();
-            let value = json!({ "id": version.id, "tag": tag, "timestamp": version.created_on });
-            format!("json = {}", quote(&value.to_string()))
-        }
-    };
-    Ok(Zeroizing::new(value))
 }
 
 /// A text in Cap'n Proto's quotes.

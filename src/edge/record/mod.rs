@@ -13,6 +13,12 @@ use serde_json::Value;
 
 use crate::model::Digest;
 
+mod binding;
+mod resources;
+
+pub(super) use binding::{Binding, Limit};
+pub(super) use resources::{Bucket, Consumer, Database, Queue};
+
 /// How many versions of a Worker can be deployed, as at Cloudflare; older ones are forgotten unless they serve.
 pub(super) const DEPLOYABLE_VERSIONS: usize = 100;
 
@@ -25,6 +31,7 @@ pub(super) struct State {
 
 /// What belongs to no single Worker.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub(super) struct Account {
     /// KV namespaces: id to title.
     pub(super) namespaces: BTreeMap<String, String>,
@@ -32,6 +39,12 @@ pub(super) struct Account {
     pub(super) zones: BTreeMap<String, String>,
     /// Routes by id.
     pub(super) routes: BTreeMap<String, Route>,
+    /// D1 databases by id.
+    pub(super) databases: BTreeMap<String, Database>,
+    /// Queues by id.
+    pub(super) queues: BTreeMap<String, Queue>,
+    /// R2 buckets by id. The id is of the edge alone: the wire knows a bucket by jurisdiction and name.
+    pub(super) buckets: BTreeMap<String, Bucket>,
 }
 
 /// One route: which Worker answers for the URLs that match the pattern.
@@ -110,37 +123,6 @@ pub(super) struct Module {
     pub(super) size: u64,
 }
 
-/// What a Worker finds in `env`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "type", rename_all = "snake_case")]
-pub(super) enum Binding {
-    PlainText {
-        text: String,
-    },
-    Json {
-        json: Value,
-    },
-    SecretText {
-        /// The age ciphertext, base64.
-        sealed: String,
-        /// Keyed digest of the value: equal values have equal marks.
-        mark: String,
-    },
-    KvNamespace {
-        namespace_id: String,
-    },
-    Service {
-        service: String,
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        environment: Option<String>,
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        entrypoint: Option<String>,
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        props: Option<Value>,
-    },
-    VersionMetadata,
-}
-
 /// Which versions serve, and in which shares.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(super) struct Deployment {
@@ -157,20 +139,6 @@ pub(super) struct Share {
     pub(super) version_id: String,
     /// 0 to 100.
     pub(super) percentage: f64,
-}
-
-impl Binding {
-    /// The wire's word for it.
-    pub(super) fn kind(&self) -> &'static str {
-        match self {
-            Self::PlainText { .. } => "plain_text",
-            Self::Json { .. } => "json",
-            Self::SecretText { .. } => "secret_text",
-            Self::KvNamespace { .. } => "kv_namespace",
-            Self::Service { .. } => "service",
-            Self::VersionMetadata => "version_metadata",
-        }
-    }
 }
 
 impl Script {
