@@ -7,13 +7,16 @@
 //!   --listen  api/    calls ──> plane (one change at a time) ──> disk       JSON files, blobs, sealed secrets
 //!                                     │
 //!   --http    front/  requests ──> runtime (supervisor) ──> workerd: the Workers, one process per generation
-//!                                     │                        │ unix socket
-//!                     cron  ──────────┘                     workerd: KV, a process that swaps do not touch
+//!                                     │          │             │ unix sockets
+//!                     cron, queues ───┘          │          workerd: KV, D1, a process that swaps do not touch
+//!                                                │          local/: queues, R2, cache, limits, analytics, in the edge itself
+//!                                             workerd: Workers with Durable Objects, stopped before they are replaced
 //! ```
 //!
-//! What it has: ES modules, vars, JSON vars, secrets, KV, service bindings, crons, routes, `workers.dev`-like names,
-//! versions and deployments with shares. What it has not: other bindings, Durable Objects, static assets, DNS, TLS; an
-//! upload that needs one is refused, never accepted in part. The edge has one account, called by any 32 hex digits; a zone
+//! What it has: ES modules, vars, JSON vars, secrets, KV, D1, R2, queues, Durable Objects, static assets, service bindings,
+//! crons, routes, `workers.dev`-like names, versions and deployments with shares, the Cache API, rate limits, analytics,
+//! client certificates, and links into its own network where it was started to allow them. What it has not: other
+//! bindings, DNS, TLS of its own; an upload that needs one is refused, never accepted in part. The edge has one account, called by any 32 hex digits; a zone
 //! exists when a request names it, and its id follows from its name.
 //!
 //! **Invariant:** nothing is acknowledged before it is durable; where the runtime is missing, that is said and nothing
@@ -33,6 +36,7 @@ use tokio_util::sync::CancellationToken;
 use crate::model::Secret;
 
 mod api;
+mod assets;
 mod cron;
 mod disk;
 mod front;
@@ -221,7 +225,7 @@ pub async fn start(options: Options) -> Result<Edge, EdgeError> {
     let disk = Arc::new(Disk::open(&options.data)?);
     let seal = Arc::new(Seal::open(&options.key.unwrap_or_else(|| disk.root().join("key")))?);
     let state = disk.load()?;
-    disk.sweep_blobs(&state)?;
+    disk.sweep(&state)?;
     let workerd = find_workerd(options.workerd.as_deref());
     let settings = Settings { guard: options.guard, linger: options.linger, private_network: options.private_network };
     let supervisor = Supervisor::new(workerd, &disk, Arc::clone(&seal), settings)?;

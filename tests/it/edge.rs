@@ -1,5 +1,7 @@
 //! The edge with the real runtime and the real wrangler.
 
+#[path = "edge/assets.rs"]
+mod assets;
 #[path = "edge/bench.rs"]
 pub(crate) mod bench;
 #[path = "edge/d1.rs"]
@@ -8,6 +10,10 @@ mod d1;
 mod deploy;
 #[path = "edge/features.rs"]
 mod features;
+#[path = "edge/links.rs"]
+mod links;
+#[path = "edge/objects.rs"]
+mod objects;
 #[path = "edge/others.rs"]
 mod others;
 #[path = "edge/queues.rs"]

@@ -141,6 +141,8 @@ fn read_binding(basis: &Basis<'_>, name: &str, value: &Value) -> Result<Binding,
                 None => Err(Refusal::bad(10085, format!("R2 bucket '{bucket_name}' not found, bound as {name}"))),
             }
         }
+        Some("durable_object_namespace") => objects(basis, &fields),
+        Some("assets") => Ok(Binding::Assets),
         Some("service") => service(basis, &fields),
         Some("version_metadata") => Ok(Binding::VersionMetadata),
         Some("analytics_engine") => {
@@ -151,6 +153,30 @@ fn read_binding(basis: &Basis<'_>, name: &str, value: &Value) -> Result<Binding,
             }
         }
         Some("ratelimit") => ratelimit(&fields),
+        Some("hyperdrive") => {
+            let id = fields.text("id")?;
+            private_link(basis, name, "hyperdrive")?;
+            match account.hyperdrives.contains_key(&id) {
+                true => Ok(Binding::Hyperdrive { id }),
+                false => Err(Refusal::bad(10157, format!("Hyperdrive configuration '{id}' not found, bound as {name}"))),
+            }
+        }
+        Some("vpc_service") => {
+            let service_id = fields.text("service_id")?;
+            private_link(basis, name, "vpc_service")?;
+            match account.services.contains_key(&service_id) {
+                true => Ok(Binding::VpcService { service_id }),
+                false => Err(Refusal::bad(10021, format!("VPC service '{service_id}' not found, bound as {name}"))),
+            }
+        }
+        Some("mtls_certificate") => {
+            let certificate_id = fields.text("certificate_id")?;
+            match account.certificates.get(&certificate_id) {
+                Some(certificate) if !certificate.ca => Ok(Binding::MtlsCertificate { certificate_id }),
+                Some(_) => Err(Refusal::bad(10021, format!("the certificate bound as {name} has no private key"))),
+                None => Err(Refusal::bad(10021, format!("mTLS certificate '{certificate_id}' not found, bound as {name}"))),
+            }
+        }
         Some(kind) => Err(Refusal::invalid_script(format!("this edge does not have bindings of type `{kind}`: `{name}`"))),
         None => Err(Refusal::invalid_script(format!("the binding `{name}` has no type"))),
     }
@@ -169,6 +195,45 @@ fn service(basis: &Basis<'_>, fields: &Fields<'_>) -> Result<Binding, Refusal> {
         entrypoint: fields.optional("entrypoint"),
         props,
     })
+}
+
+/// A link into the edge's own network is there only where the edge was started to allow it.
+fn private_link(basis: &Basis<'_>, name: &str, kind: &str) -> Result<(), Refusal> {
+    match basis.plane.supervisor.private_network() {
+        true => Ok(()),
+        false => Err(Refusal::invalid_script(format!(
+            "this edge allows no private links, which the binding `{name}` of type `{kind}` is: start it with `--private-network`"
+        ))),
+    }
+}
+
+/// The objects that a binding leads to: of this Worker, or of another that has them already.
+fn objects(basis: &Basis<'_>, fields: &Fields<'_>) -> Result<Binding, Refusal> {
+    let class_name = fields.text("class_name")?;
+    let script_name = fields.optional("script_name").filter(|script| script != basis.name);
+    let owner = match &script_name {
+        Some(other) => {
+            let script = basis.state.scripts.get(other).ok_or_else(|| {
+                let name = fields.name;
+                Refusal::bad(
+                    10061,
+                    format!("Cannot create binding {name} for class '{class_name}': the script '{other}' does not exist"),
+                )
+            })?;
+            Some(script.as_ref())
+        }
+        None => basis.script,
+    };
+    let objects = owner.and_then(|owner| owner.objects.get(&class_name));
+    let objects = objects.ok_or_else(|| {
+        let script = script_name.as_deref().unwrap_or(basis.name);
+        let message = format!(
+            "Cannot create binding for class '{class_name}' in script '{script}' because it is not currently configured to \
+             implement Durable Objects. Did you forget to apply a migration?"
+        );
+        Refusal::bad(if basis.declared { 100_406 } else { 10061 }, message)
+    })?;
+    Ok(Binding::DurableObjectNamespace { class_name, script_name, namespace_id: objects.id.clone() })
 }
 
 fn ratelimit(fields: &Fields<'_>) -> Result<Binding, Refusal> {

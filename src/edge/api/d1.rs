@@ -129,7 +129,7 @@ fn uuid_v4() -> String {
 }
 
 /// The id of a database, given by id or by name.
-fn find(state: &State, id_or_name: &str) -> Result<String, Refusal> {
+pub(super) fn find(state: &State, id_or_name: &str) -> Result<String, Refusal> {
     if state.account.databases.contains_key(id_or_name) {
         return Ok(id_or_name.to_owned());
     }
@@ -220,7 +220,7 @@ struct One {
 }
 
 /// The statements of a call, each on its own: an answer has a result for each.
-fn queries(asked: Value) -> Result<Vec<Value>, Refusal> {
+pub(super) fn queries(asked: Value) -> Result<Vec<Value>, Refusal> {
     let malformed = |error: serde_json::Error| Refusal::bad(7400, format!("the query cannot be read: {error}"));
     let all: Vec<One> = match asked {
         Value::Array(_) => serde_json::from_value(asked).map_err(malformed)?,
@@ -249,7 +249,7 @@ fn queries(asked: Value) -> Result<Vec<Value>, Refusal> {
 }
 
 /// Runs statements in one transaction; a result for each.
-async fn run(plane: &Plane, id: &str, queries: &[Value], raw: bool) -> Result<Value, Refusal> {
+pub(super) async fn run(plane: &Plane, id: &str, queries: &[Value], raw: bool) -> Result<Value, Refusal> {
     let target = if raw { "/execute?resultsFormat=ROWS_AND_COLUMNS" } else { "/query" };
     let call = Call { body: json!(queries).to_string().into(), ..Call::new(Method::POST, target, (DATABASE_HEADER, id)) };
     let told = call.ask(plane).await?;
@@ -265,7 +265,7 @@ async fn run(plane: &Plane, id: &str, queries: &[Value], raw: bool) -> Result<Va
 
 /// What the API says of calls that need Cloudflare's own storage.
 pub(super) async fn not_here() -> Refusal {
-    Refusal::bad(7400, "this edge has no import, export or time travel of D1: run the statements with `query`")
+    Refusal::bad(7400, "this edge has no export or time travel of D1: read with `query`, and copy `kv/do` with the edge stopped")
 }
 
 #[cfg(test)]

@@ -26,19 +26,26 @@ use crate::model::{Digest, Secret};
 
 mod account;
 mod answer;
+mod assets;
 mod bindings;
+mod certificates;
 mod consumers;
 mod d1;
 mod deployments;
+mod durable;
 mod faults;
+mod hyperdrive;
+mod import;
 mod kv;
 mod messages;
+mod migrations;
 mod objects;
 mod queues;
 mod r2;
 mod routes;
 mod scripts;
 mod secrets;
+mod services;
 mod settings;
 mod show;
 mod sql;
@@ -58,6 +65,8 @@ type Ctx = State<Arc<Plane>>;
 const JSON_LIMIT: usize = 1024 * 1024;
 /// All parts of an upload together.
 const UPLOAD_LIMIT: usize = 64 * 1024 * 1024;
+/// The manifest of a site.
+const MANIFEST_LIMIT: usize = 32 * 1024 * 1024;
 /// A KV value and its metadata, in a form.
 const VALUE_LIMIT: usize = 26 * 1024 * 1024;
 /// A bulk write of KV.
@@ -90,12 +99,25 @@ fn router(plane: Arc<Plane>, token: &Secret, faults: bool) -> Router {
         .route("/accounts", get(account::accounts))
         .route("/accounts/{account}", get(account::account))
         .route("/accounts/{account}/tokens/verify", get(account::verify))
+        .route("/d1-uploads/{token}", put(import::upload).layer(DefaultBodyLimit::max(SQL_LIMIT)))
         .route("/zones", get(routes::zones))
         .route("/zones/{zone}", get(routes::zone))
         .route("/zones/{zone}/workers/routes", get(routes::list).post(routes::create))
         .route("/zones/{zone}/workers/routes/{route}", get(routes::show).put(routes::update).delete(routes::delete))
         .nest("/accounts/{account}/workers", workers_routes())
         .nest("/accounts/{account}/storage/kv/namespaces", kv_routes())
+        .route("/accounts/{account}/hyperdrive/configs", get(hyperdrive::list).post(hyperdrive::create))
+        .route(
+            "/accounts/{account}/hyperdrive/configs/{config}",
+            get(hyperdrive::show).put(hyperdrive::update).patch(hyperdrive::update).delete(hyperdrive::delete),
+        )
+        .route("/accounts/{account}/connectivity/directory/services", get(services::list).post(services::create))
+        .route(
+            "/accounts/{account}/connectivity/directory/services/{service}",
+            get(services::show).put(services::update).delete(services::delete),
+        )
+        .route("/accounts/{account}/mtls_certificates", get(certificates::list).post(certificates::create))
+        .route("/accounts/{account}/mtls_certificates/{certificate}", get(certificates::show).delete(certificates::delete))
         .nest("/accounts/{account}/d1/database", d1_routes())
         .nest("/accounts/{account}/queues", queue_routes())
         .nest("/accounts/{account}/r2/buckets", r2_routes())
@@ -132,6 +154,7 @@ fn workers_routes() -> Router<Arc<Plane>> {
         .route("/secrets", get(secrets::list).put(secrets::put))
         .route("/secrets/{secret}", get(secrets::show).delete(secrets::delete))
         .route("/secrets-bulk", axum::routing::patch(secrets::bulk))
+        .route("/assets-upload-session", post(assets::session).layer(DefaultBodyLimit::max(MANIFEST_LIMIT)))
         .route("/routes", put(routes::replace))
         .route("/domains/records", put(workers::no_domains));
     Router::new()
@@ -140,6 +163,9 @@ fn workers_routes() -> Router<Arc<Plane>> {
         .route("/services/{script}", get(workers::service).delete(scripts::delete))
         .route("/workers", get(workers::list))
         .route("/workers/{script}", get(workers::show))
+        .route("/assets/upload", post(assets::upload).layer(DefaultBodyLimit::max(UPLOAD_LIMIT)))
+        .route("/durable_objects/namespaces", get(durable::list))
+        .route("/durable_objects/namespaces/{namespace}/objects", get(durable::objects))
         .route("/subdomain", get(workers::account_subdomain))
         .route("/domains", get(workers::domains).put(workers::no_domains))
         .route("/account-settings", get(workers::account_settings))
@@ -166,7 +192,7 @@ fn d1_routes() -> Router<Arc<Plane>> {
         .route("/{database}", get(d1::show).patch(d1::update).put(d1::update).delete(d1::delete))
         .route("/{database}/query", post(d1::query).layer(DefaultBodyLimit::max(SQL_LIMIT)))
         .route("/{database}/raw", post(d1::raw).layer(DefaultBodyLimit::max(SQL_LIMIT)))
-        .route("/{database}/import", post(d1::not_here))
+        .route("/{database}/import", post(import::import))
         .route("/{database}/export", post(d1::not_here))
         .route("/{database}/time_travel/bookmark", get(d1::not_here))
         .route("/{database}/time_travel/restore", post(d1::not_here))
@@ -209,6 +235,12 @@ async fn unknown(request: Request) -> Refusal {
 
 /// Compares the bearer token, in a time that says nothing about it.
 async fn authenticate(State(expected): State<Digest>, request: Request, next: Next) -> Response {
+    // An upload of assets or of SQL carries a token of its own, which the call itself looks at.
+    let path = request.uri().path();
+    let of_assets = path.starts_with("/client/v4/accounts/") && path.ends_with("/workers/assets/upload");
+    if of_assets || path.starts_with("/client/v4/d1-uploads/") {
+        return next.run(request).await;
+    }
     let header = request.headers().get("authorization").map(http::HeaderValue::as_bytes).unwrap_or_default();
     let presented = match header.split_at_checked(7) {
         Some((scheme, token)) if scheme.eq_ignore_ascii_case(b"bearer ") => token.trim_ascii(),

@@ -96,7 +96,7 @@ fn versioned(
     let Some(latest) = script.latest() else { return Ok(None) };
     let mut next = secrets::successor(script, latest, latest.bindings.clone(), source, "settings");
     if let Some(listed) = &metadata.bindings {
-        let basis = Basis { plane, state, script: Some(script), name: &script.name, strict: false };
+        let basis = Basis { plane, state, script: Some(script), name: &script.name, strict: false, declared: false };
         // The list is the whole set here: what is to stay is named, as `inherit`.
         let keep = metadata.keep_bindings.as_deref().unwrap_or_default();
         next.bindings = bindings::read(&basis, listed, Some(keep))?;

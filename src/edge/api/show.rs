@@ -23,8 +23,10 @@ pub(super) fn script(script: &Script) -> Value {
         "modified_on": script.modified_on,
         "handlers": handlers(),
         "named_handlers": [],
-        "has_assets": false,
-        "has_modules": true,
+        "has_assets": active.is_some_and(|version| version.assets.is_some()),
+        "has_modules": active.is_none_or(|version| !version.modules.is_empty()),
+        "migration_tag": script.migration_tag,
+        "exports": active.map(|version| version.exports.clone()),
         "last_deployed_from": script.last_deployed_from,
         "logpush": script.logpush,
         "observability": script.observability,
@@ -58,8 +60,15 @@ pub(super) fn version(version: &Version) -> Value {
             "compatibility_flags": version.compatibility_flags,
             "limits": version.limits,
             "usage_model": version.usage_model,
+            "placement": version.placement,
         },
     });
+    if let Some(assets) = &version.assets {
+        shown["resources"]["assets"] = json!({ "config": assets.config });
+    }
+    if !version.exports.is_null() {
+        shown["resources"]["script"]["exports"] = version.exports.clone();
+    }
     shown
 }
 

@@ -15,10 +15,10 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::super::plane::Plane;
-use super::super::record::{Module, Script, State, Version, fresh_uuid, now};
+use super::super::record::{Assets, Module, Script, State, Version, fresh_uuid, now};
 use super::super::runtime::config::module_kind;
 use super::answer::Refusal;
-use super::bindings;
+use super::{assets, bindings};
 use crate::model::Digest;
 
 /// Metadata that one upload may carry, in bytes.
@@ -56,6 +56,7 @@ pub(super) struct Upload {
     pub(super) metadata: Metadata,
     pub(super) main_module: String,
     pub(super) modules: Vec<Module>,
+    pub(super) assets: Option<Assets>,
 }
 
 /// One part of a form.
@@ -100,8 +101,8 @@ pub(super) async fn read_settings(request: Request) -> Result<Metadata, Refusal>
     super::parse(&settings.bytes)
 }
 
-/// Reads an upload and stores its modules.
-pub(super) async fn read(plane: &Plane, request: Request) -> Result<Upload, Refusal> {
+/// Reads an upload, stores its modules and puts its assets together. `before` is the version whose assets it may keep.
+pub(super) async fn read(plane: &Plane, request: Request, before: Option<&Version>) -> Result<Upload, Refusal> {
     let mut parts = parts(request).await?;
     let at = parts.iter().position(|part| part.name == "metadata");
     let part = parts.remove(at.ok_or_else(|| Refusal::bad(10021, "the upload has no part `metadata`"))?);
@@ -110,11 +111,16 @@ pub(super) async fn read(plane: &Plane, request: Request) -> Result<Upload, Refu
     }
     let metadata: Metadata = super::parse(&part.bytes)?;
     refuse_unsupported(&metadata)?;
-    let main_module = metadata
-        .main_module
-        .clone()
-        .ok_or_else(|| Refusal::invalid_script("this edge runs ES modules only: the metadata names no `main_module`"))?;
-    if !parts.iter().any(|part| part.name == main_module) {
+    let assets = assets::of_upload(plane, &metadata, before).await?;
+    let main_module = match (&metadata.main_module, &assets) {
+        (Some(main_module), _) => main_module.clone(),
+        // Assets alone need no code.
+        (None, Some(_)) if parts.is_empty() => String::new(),
+        (None, _) => {
+            return Err(Refusal::invalid_script("this edge runs ES modules only: the metadata names no `main_module`"));
+        }
+    };
+    if !main_module.is_empty() && !parts.iter().any(|part| part.name == main_module) {
         return Err(Refusal::invalid_script(format!("the main module `{main_module}` is not among the uploaded parts")));
     }
     let mut modules = Vec::new();
@@ -131,7 +137,7 @@ pub(super) async fn read(plane: &Plane, request: Request) -> Result<Upload, Refu
         modules.push(Module { name: part.name, content_type, sha256, size });
     }
     modules.sort_by(|a, b| a.name.cmp(&b.name));
-    Ok(Upload { metadata, main_module, modules })
+    Ok(Upload { metadata, main_module, modules, assets })
 }
 
 fn refuse_unsupported(metadata: &Metadata) -> Result<(), Refusal> {
@@ -141,13 +147,8 @@ fn refuse_unsupported(metadata: &Metadata) -> Result<(), Refusal> {
         Value::Object(fields) => !fields.is_empty(),
         _ => true,
     };
-    let has_not = [
-        (metadata.body_part.is_some(), "service-worker syntax; use ES modules"),
-        (present(&metadata.migrations), "Durable Objects (`migrations`)"),
-        (present(&metadata.exports), "Durable Objects (`exports`)"),
-        (present(&metadata.assets) || metadata.keep_assets == Some(true), "static assets"),
-        (present(&metadata.containers), "containers"),
-    ];
+    let has_not =
+        [(metadata.body_part.is_some(), "service-worker syntax; use ES modules"), (present(&metadata.containers), "containers")];
     match has_not.into_iter().find(|(used, _)| *used) {
         Some((_, what)) => Err(Refusal::invalid_script(format!("this edge does not have {what}"))),
         None => Ok(()),
@@ -164,6 +165,8 @@ pub(super) struct Basis<'a> {
     pub(super) name: &'a str,
     /// Whether a binding with nothing to inherit from is refused.
     pub(super) strict: bool,
+    /// Whether the upload declares the classes of its Durable Objects.
+    pub(super) declared: bool,
 }
 
 /// The version that an upload makes of a Worker.
@@ -187,6 +190,8 @@ pub(super) fn version(basis: &Basis<'_>, upload: &Upload, source: &str, triggere
         placement: metadata.placement.clone(),
         usage_model: metadata.usage_model.clone().unwrap_or_else(|| "standard".to_owned()),
         startup_time_ms: 0,
+        exports: metadata.exports.clone(),
+        assets: upload.assets.clone(),
     })
 }
 
@@ -239,9 +244,9 @@ mod tests {
 
     #[test]
     fn what_the_edge_has_not_is_refused_by_name() {
-        let assets = Metadata { assets: serde_json::json!({ "jwt": "x" }), ..Metadata::default() };
-        assert!(refuse_unsupported(&assets).is_err());
-        let nothing = Metadata { migrations: Value::Null, exports: serde_json::json!({}), ..Metadata::default() };
+        let containers = Metadata { containers: serde_json::json!([{ "class_name": "A" }]), ..Metadata::default() };
+        assert!(refuse_unsupported(&containers).is_err());
+        let nothing = Metadata { containers: Value::Null, exports: serde_json::json!({}), ..Metadata::default() };
         assert!(refuse_unsupported(&nothing).is_ok());
     }
 }

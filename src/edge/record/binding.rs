@@ -47,6 +47,15 @@ pub(in crate::edge) enum Binding {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         props: Option<Value>,
     },
+    DurableObjectNamespace {
+        class_name: String,
+        /// Whose class it is; this Worker's where none is named.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        script_name: Option<String>,
+        /// What the objects are kept under, whatever the class is called by now.
+        namespace_id: String,
+    },
+    Assets,
     VersionMetadata,
     AnalyticsEngine {
         dataset: String,
@@ -54,6 +63,15 @@ pub(in crate::edge) enum Binding {
     Ratelimit {
         namespace_id: String,
         simple: Limit,
+    },
+    Hyperdrive {
+        id: String,
+    },
+    VpcService {
+        service_id: String,
+    },
+    MtlsCertificate {
+        certificate_id: String,
     },
 }
 
@@ -77,9 +95,14 @@ impl Binding {
             Self::Queue { .. } => "queue",
             Self::R2Bucket { .. } => "r2_bucket",
             Self::Service { .. } => "service",
+            Self::DurableObjectNamespace { .. } => "durable_object_namespace",
+            Self::Assets => "assets",
             Self::VersionMetadata => "version_metadata",
             Self::AnalyticsEngine { .. } => "analytics_engine",
             Self::Ratelimit { .. } => "ratelimit",
+            Self::Hyperdrive { .. } => "hyperdrive",
+            Self::VpcService { .. } => "vpc_service",
+            Self::MtlsCertificate { .. } => "mtls_certificate",
         }
     }
 }

@@ -114,6 +114,11 @@ impl Generation {
         }
     }
 
+    /// What the process has said so far.
+    pub(in crate::edge) async fn said(&self) -> Option<String> {
+        self.process.lock().await.as_ref()?.last_words()
+    }
+
     /// Notes that a request in it has ended.
     pub(in crate::edge) fn touch(&self) {
         *self.last_request.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());

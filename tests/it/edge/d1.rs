@@ -141,6 +141,12 @@ async fn wrangler_makes_migrates_asks_and_deletes_a_database() {
         run(&["d1", "execute", "ads", "--remote", "--json", "--command", "SELECT * FROM clicks; SELECT name FROM d1_migrations"])
             .await;
     assert!(said.contains("first; one") && said.contains("0001_init.sql"), "{said}");
+    fs::write(project.join("more.sql"), "INSERT INTO clicks VALUES ('of a file');\nINSERT INTO clicks VALUES ('x; y');").unwrap();
+    run(&["d1", "execute", "ads", "--remote", "--yes", "--file", "more.sql"]).await;
+    let left = bench
+        .done("POST", &format!("/d1/database/{id}/query"), Some(json!({ "sql": "DELETE FROM clicks WHERE who <> 'first; one'" })))
+        .await;
+    assert_eq!(left[0]["meta"]["changes"], 2);
     run(&["deploy"]).await;
     assert_eq!(bench.json("app.localhost", "/").await, json!([{ "who": "first; one", "n": 1 }]));
     run(&["delete", "--force"]).await;

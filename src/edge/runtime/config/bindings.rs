@@ -15,9 +15,9 @@ use zeroize::Zeroizing;
 
 use super::super::super::EdgeError;
 use super::super::super::local::{OF_HEADER, SERVICE_HEADER, WITH_HEADER};
-use super::super::super::record::{Binding, Version};
+use super::super::super::record::{Binding, Script, Version};
 use super::super::store::NAMESPACE_HEADER;
-use super::{Source, programs, quote, service_name};
+use super::{Source, assets, links, programs, public_name, quote, service_name};
 
 /// The bindings of all Workers of a configuration.
 pub(super) struct Bindings<'a> {
@@ -26,15 +26,23 @@ pub(super) struct Bindings<'a> {
     externals: BTreeMap<String, External>,
 }
 
-struct External {
-    socket: &'static str,
-    headers: Vec<(&'static str, String)>,
+/// A service outside the process.
+enum External {
+    /// One of the sockets beside it, with headers.
+    Socket(&'static str, Vec<(&'static str, String)>),
+    /// Any other, in the configuration's words.
+    Other(Zeroizing<String>),
 }
 
 impl<'a> Bindings<'a> {
     /// None yet.
     pub(super) fn new(source: Source<'a>) -> Self {
         Self { source, externals: BTreeMap::new() }
+    }
+
+    /// Whether Durable Objects are in memory.
+    pub(super) fn trial(&self) -> bool {
+        self.source.trial
     }
 
     /// The service behind the Cache API.
@@ -45,14 +53,18 @@ impl<'a> Bindings<'a> {
     /// Writes the services that were needed.
     pub(super) fn write_services(&self, services: &mut String) {
         for (name, external) in &self.externals {
-            let headers = external.headers.iter().map(|(name, value)| format!("(name = \"{name}\", value = {})", quote(value)));
-            let headers = headers.collect::<Vec<_>>().join(", ");
-            let _ = writeln!(
-                services,
-                "    (name = {}, external = (address = \"unix:../{}\", http = (injectRequestHeaders = [{headers}]))),",
-                quote(name),
-                external.socket
-            );
+            let name = quote(name);
+            let _ = match external {
+                External::Other(text) => writeln!(services, "    (name = {name}, {}),", text.as_str()),
+                External::Socket(socket, headers) => {
+                    let header = |(name, value): &(&str, String)| format!("(name = \"{name}\", value = {})", quote(value));
+                    let headers = headers.iter().map(header).collect::<Vec<_>>().join(", ");
+                    writeln!(
+                        services,
+                        "    (name = {name}, external = (address = \"unix:../{socket}\", http = (injectRequestHeaders = [{headers}]))),",
+                    )
+                }
+            };
         }
         // The program is there whether or not a Worker has a database.
         let _ = writeln!(services, "    (name = \"state\", external = (address = \"unix:../kv.sock\", http = ())),");
@@ -65,13 +77,18 @@ impl<'a> Bindings<'a> {
         self.externals.entry(name.clone()).or_insert_with(|| {
             let mut headers = vec![(SERVICE_HEADER, service.to_owned()), (OF_HEADER, of.to_owned())];
             headers.extend(with.map(|with| (WITH_HEADER, with)));
-            External { socket: "edge.sock", headers }
+            External::Socket("edge.sock", headers)
         });
         name
     }
 
     /// The value of a binding.
-    pub(super) fn value(&mut self, binding: &Binding, version: &Version) -> Result<Zeroizing<String>, EdgeError> {
+    pub(super) fn value(
+        &mut self,
+        binding: &Binding,
+        script: &Script,
+        version: &Version,
+    ) -> Result<Zeroizing<String>, EdgeError> {
         let (state, seal) = (self.source.state, self.source.seal);
         let account = &state.account;
         let value = match binding {
@@ -85,7 +102,7 @@ impl<'a> Bindings<'a> {
             Binding::KvNamespace { namespace_id } if account.namespaces.contains_key(namespace_id) => {
                 let name = format!("kv:{namespace_id}");
                 let headers = vec![(NAMESPACE_HEADER, namespace_id.clone())];
-                self.externals.entry(name.clone()).or_insert(External { socket: "kv.sock", headers });
+                self.externals.entry(name.clone()).or_insert(External::Socket("kv.sock", headers));
                 format!("kvNamespace = {}", quote(&name))
             }
             Binding::KvNamespace { .. } => "kvNamespace = \"absent\"".to_owned(),
@@ -111,7 +128,9 @@ impl<'a> Bindings<'a> {
                 None => "r2Bucket = \"absent\"".to_owned(),
             },
             Binding::Service { service, entrypoint, props, .. } => {
-                let target = state.scripts.get(service).and_then(|script| script.principal().map(|v| service_name(service, v)));
+                // A named entrypoint is the Worker's own; its assets answer only for the default one.
+                let name = |v: &Version| if entrypoint.is_some() { service_name(service, v) } else { public_name(service, v) };
+                let target = state.scripts.get(service).and_then(|script| script.principal().map(|v| name(v)));
                 match target {
                     Some(target) => {
                         let entrypoint = entrypoint.as_ref().map(|e| format!(", entrypoint = {}", quote(e))).unwrap_or_default();
@@ -122,6 +141,24 @@ impl<'a> Bindings<'a> {
                     None => "service = \"absent\"".to_owned(),
                 }
             }
+            Binding::DurableObjectNamespace { namespace_id, .. } => {
+                let owner = state.objects(namespace_id);
+                match owner.and_then(|(owner, class)| Some((owner, class, owner.principal()?))) {
+                    Some((owner, class, principal)) if owner.name == script.name && principal.id == version.id => {
+                        format!("durableObjectNamespace = {}", quote(class))
+                    }
+                    Some((owner, class, principal)) => {
+                        let service = quote(&service_name(&owner.name, principal));
+                        format!("durableObjectNamespace = (className = {}, serviceName = {service})", quote(class))
+                    }
+                    None => "service = \"absent\"".to_owned(),
+                }
+            }
+            Binding::Assets if version.assets.is_some() => {
+                let name = assets::service_name(&service_name(&script.name, version));
+                format!("service = (name = {}, entrypoint = \"AssetWorker\")", quote(&name))
+            }
+            Binding::Assets => "service = \"absent\"".to_owned(),
             Binding::VersionMetadata => {
                 let tag = version.annotations.get("workers/tag").cloned().unwrap_or_default();
                 let value = json!({ "id": version.id, "tag": tag, "timestamp": version.created_on });
@@ -134,6 +171,37 @@ impl<'a> Bindings<'a> {
                 let name = self.local("ratelimit", namespace_id, Some(format!("{}/{}", simple.limit, simple.period)));
                 wrapped(programs::RATELIMIT_MODULE, &quote(&name))
             }
+            Binding::Hyperdrive { id } => match account.hyperdrives.get(id).filter(|_| self.source.private_network) {
+                Some(config) => {
+                    let name = format!("hyperdrive:{id}");
+                    let (service, binding) = links::hyperdrive(&name, config, seal)?;
+                    self.externals.insert(name, External::Other(service.into()));
+                    return Ok(binding);
+                }
+                None => "service = \"absent\"".to_owned(),
+            },
+            Binding::VpcService { service_id } => {
+                let service = account.services.get(service_id).filter(|_| self.source.private_network);
+                match service.and_then(links::service) {
+                    Some(service) => {
+                        let name = format!("vpc:{service_id}");
+                        let value = format!("service = {}", quote(&name));
+                        self.externals.insert(name, External::Other(service.into()));
+                        value
+                    }
+                    None => "service = \"absent\"".to_owned(),
+                }
+            }
+            Binding::MtlsCertificate { certificate_id } => match account.certificates.get(certificate_id) {
+                Some(certificate) => {
+                    let network = links::network(certificate, account, seal, self.source.networks())?;
+                    let name = format!("mtls:{certificate_id}");
+                    let value = format!("service = {}", quote(&name));
+                    self.externals.insert(name, External::Other(network));
+                    value
+                }
+                None => "service = \"absent\"".to_owned(),
+            },
         };
         Ok(Zeroizing::new(value))
     }

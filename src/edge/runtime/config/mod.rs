@@ -8,15 +8,19 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
+use std::path::Path;
 
 use zeroize::Zeroizing;
 
 use super::super::EdgeError;
-use super::super::record::{Module, State, Version};
+use super::super::record::{Module, Script, State, Version};
 use super::super::seal::Seal;
+use super::track::{Track, exclusive};
 use crate::model::Digest;
 
+mod assets;
 mod bindings;
+mod links;
 mod programs;
 
 use bindings::Bindings;
@@ -41,30 +45,51 @@ pub(in crate::edge) struct Source<'a> {
     pub(in crate::edge) seal: &'a Seal,
     /// Whether Workers may call private and loopback addresses.
     pub(in crate::edge) private_network: bool,
+    /// The data folder.
+    pub(in crate::edge) data: &'a Path,
+    /// Which of the Workers.
+    pub(in crate::edge) track: Track,
+    /// Whether Durable Objects are in memory: a trial, beside the process that has those on disk.
+    pub(in crate::edge) trial: bool,
 }
 
-/// The configuration of every serving version; `None` where nothing serves.
+impl Source<'_> {
+    /// What a Worker's `fetch` reaches, as the runtime has it.
+    fn networks(&self) -> &'static str {
+        if self.private_network { "\"public\", \"private\", \"local\"" } else { "\"public\"" }
+    }
+}
+
+/// The configuration of every serving version of the track's Workers; `None` where nothing serves.
 pub(in crate::edge) fn render(source: Source<'_>) -> Result<Option<Config>, EdgeError> {
     let state = source.state;
-    let mut services = String::new();
+    // It may hold a private key.
+    let mut services = Zeroizing::new(String::new());
     let mut sockets = String::new();
     let mut helpers = String::new();
     let mut names = BTreeMap::new();
     let mut bindings = Bindings::new(source);
     let mut index = 0;
     let mut text = Zeroizing::new(String::new());
-    for script in state.scripts.values() {
+    let stopped = exclusive(state);
+    let of_track =
+        |script: &&std::sync::Arc<Script>| stopped.contains(script.name.as_str()) == (source.track == Track::Exclusive);
+    for script in state.scripts.values().filter(of_track) {
         for (version, _) in script.serving() {
-            let service = service_name(&script.name, version);
+            let worker = service_name(&script.name, version);
+            let service = public_name(&script.name, version);
             let socket = format!("w{index}.sock");
-            let _ = writeln!(services, "    (name = {}, worker = .w{index}),", quote(&service));
+            if !version.modules.is_empty() {
+                let _ = writeln!(services, "    (name = {}, worker = .w{index}),", quote(&worker));
+                write_worker(&mut text, index, script, version, &mut bindings)?;
+            }
+            assets::write_service(&mut services, source.data, &worker, version);
             let _ = writeln!(
                 sockets,
                 "    (name = \"w{index}\", address = \"unix:{socket}\", http = (forwardedProtoHeader = \"X-Forwarded-Proto\"), service = {}),",
                 quote(&service)
             );
-            let _ = writeln!(helpers, "    (name = {}, service = {}),", quote(&service), quote(&service));
-            write_worker(&mut text, index, version, &mut bindings)?;
+            let _ = writeln!(helpers, "    (name = {}, service = {}),", quote(&worker), quote(&service));
             names.insert((script.name.clone(), version.id.clone()), socket);
             index += 1;
         }
@@ -73,13 +98,16 @@ pub(in crate::edge) fn render(source: Source<'_>) -> Result<Option<Config>, Edge
         return Ok(None);
     }
     // What a Worker's `fetch` reaches. Public addresses only is the runtime's own default.
-    let networks = if source.private_network { "\"public\", \"private\", \"local\"" } else { "\"public\"" };
+    let networks = source.networks();
     let _ =
         writeln!(services, "    (name = \"internet\", network = (allow = [{networks}], tlsOptions = (trustBrowserCas = true))),");
     bindings.write_services(&mut services);
+    let objects = quote(&source.data.join("objects").to_string_lossy());
+    let _ = writeln!(services, "    (name = \"objects\", disk = (path = {objects}, writable = true)),");
     let _ = writeln!(
         text,
-        "const config :Workerd.Config = (\n  services = [\n{services}    (name = \"absent\", worker = .absent),\n    (name = \"events\", worker = .events),\n  ],\n  sockets = [\n{sockets}    (name = \"events\", address = \"unix:{EVENTS_SOCKET}\", http = (), service = \"events\"),\n  ],\n  extensions = [(modules = [(name = {}, internal = true, esModule = {})])],\n);",
+        "const config :Workerd.Config = (\n  services = [\n{}    (name = \"absent\", worker = .absent),\n    (name = \"events\", worker = .events),\n  ],\n  sockets = [\n{sockets}    (name = \"events\", address = \"unix:{EVENTS_SOCKET}\", http = (), service = \"events\"),\n  ],\n  extensions = [(modules = [(name = {}, internal = true, esModule = {})])],\n);",
+        services.as_str(),
         quote(programs::RATELIMIT_MODULE),
         quote(programs::RATELIMIT),
     );
@@ -94,7 +122,21 @@ pub(in crate::edge) fn service_name(script: &str, version: &Version) -> String {
     format!("{script}@{}", version.id)
 }
 
-fn write_worker(text: &mut String, index: usize, version: &Version, bindings: &mut Bindings<'_>) -> Result<(), EdgeError> {
+/// What answers in place of a version: its assets, where it has some, and they ask the Worker.
+pub(super) fn public_name(script: &str, version: &Version) -> String {
+    match version.assets {
+        Some(_) => assets::service_name(&service_name(script, version)),
+        None => service_name(script, version),
+    }
+}
+
+fn write_worker(
+    text: &mut String,
+    index: usize,
+    script: &Script,
+    version: &Version,
+    bindings: &mut Bindings<'_>,
+) -> Result<(), EdgeError> {
     let _ = writeln!(text, "const w{index} :Workerd.Worker = (\n  modules = [");
     // The main module is the first in the list, whatever its name.
     let (main, others): (Vec<_>, Vec<_>) = version.modules.iter().partition(|module| module.name == version.main_module);
@@ -108,10 +150,21 @@ fn write_worker(text: &mut String, index: usize, version: &Version, bindings: &m
     let _ = writeln!(text, "  compatibilityFlags = [{}],", flags.join(", "));
     let _ = writeln!(text, "  cacheApiOutbound = {},\n  bindings = [", quote(&bindings.cache()));
     for (name, binding) in &version.bindings {
-        let value = bindings.value(binding, version)?;
+        let value = bindings.value(binding, script, version)?;
         let _ = writeln!(text, "    (name = {}, {}),", quote(name), value.as_str());
     }
-    text.push_str("  ],\n);\n");
+    text.push_str("  ],\n");
+    // Of several versions that serve, the objects run one: they are in one place.
+    if script.runs_objects(version) {
+        text.push_str("  durableObjectNamespaces = [\n");
+        for (class, objects) in &script.objects {
+            let (class, key, sqlite) = (quote(class), quote(&objects.id), objects.sqlite);
+            let _ = writeln!(text, "    (className = {class}, uniqueKey = {key}, enableSql = {sqlite}),");
+        }
+        let storage = if bindings.trial() { "inMemory = void" } else { "localDisk = \"objects\"" };
+        let _ = writeln!(text, "  ],\n  durableObjectStorage = ({storage}),");
+    }
+    text.push_str(");\n");
     Ok(())
 }
 
