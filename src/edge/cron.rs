@@ -10,20 +10,14 @@ use std::str::FromStr as _;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use chrono::{DateTime, DurationRound as _, TimeDelta, Utc};
-use http::Request;
-use http_body_util::{BodyExt as _, Full, Limited};
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
 use super::record::State;
+use super::runtime::Supervisor;
 use super::runtime::config::service_name;
-use super::runtime::pool::SendError;
-use super::runtime::{Entry, Supervisor};
-
-/// For how long a handler may run, as at Cloudflare for crons of an hour or more.
-const HANDLER_LIMIT: Duration = Duration::from_secs(15 * 60);
+use super::runtime::events::{self, EventError};
 
 /// Reads an expression; the error says what is wrong with it.
 pub(super) fn parse(expression: &str) -> Result<cron::Schedule, String> {
@@ -47,10 +41,10 @@ pub(super) async fn run(supervisor: Arc<Supervisor>, stop: CancellationToken) {
             () = stop.cancelled() => return,
         }
         let due = due(&supervisor.state(), minute);
-        for (service, cron) in due {
+        for Due { script, service, cron } in due {
             let supervisor = Arc::clone(&supervisor);
             tokio::spawn(async move {
-                if let Err(error) = fire(&supervisor, &service, &cron, minute).await {
+                if let Err(error) = fire(&supervisor, &script, &service, &cron, minute).await {
                     tracing::warn!(service, cron, error, "A cron did not run.");
                 }
             });
@@ -58,34 +52,40 @@ pub(super) async fn run(supervisor: Arc<Supervisor>, stop: CancellationToken) {
     }
 }
 
-/// The services and expressions that are due at a minute.
-fn due(state: &State, minute: DateTime<Utc>) -> Vec<(String, String)> {
-    let scripts = state.scripts.values().filter_map(|script| Some((script, service_name(&script.name, script.principal()?))));
-    scripts
-        .flat_map(|(script, service)| script.schedules.iter().map(move |schedule| (service.clone(), schedule.cron.clone())))
-        .filter(|(_, cron)| parse(cron).is_ok_and(|schedule| schedule.includes(minute)))
-        .collect()
+/// One handler that is to be called.
+struct Due {
+    script: String,
+    service: String,
+    cron: String,
+}
+
+/// What is due at a minute.
+fn due(state: &State, minute: DateTime<Utc>) -> Vec<Due> {
+    let mut due = Vec::new();
+    for script in state.scripts.values() {
+        let Some(version) = script.principal() else { continue };
+        let service = service_name(&script.name, version);
+        let crons = script.schedules.iter().map(|schedule| &schedule.cron);
+        for cron in crons.filter(|cron| parse(cron).is_ok_and(|schedule| schedule.includes(minute))) {
+            due.push(Due { script: script.name.clone(), service: service.clone(), cron: cron.clone() });
+        }
+    }
+    due
 }
 
 /// Calls one handler and waits for its end.
-pub(super) async fn fire(supervisor: &Supervisor, service: &str, cron: &str, time: DateTime<Utc>) -> Result<(), String> {
-    let (_, entry) = supervisor.enter();
-    let entry: Entry = entry.ok_or("nothing runs")?;
-    let body = json!({ "binding": service, "cron": cron, "scheduledTime": time.timestamp_millis() }).to_string();
-    let body = Full::new(Bytes::from(body)).map_err(|never| match never {}).boxed_unsync();
-    let request = Request::post("/").header("host", "cron").body(body).map_err(|error| error.to_string())?;
-    let sent = tokio::time::timeout(HANDLER_LIMIT, entry.generation.cron().send(request)).await.map_err(|_| "it ran too long")?;
-    let (response, _lease) = sent.map_err(|error| match error {
-        SendError::Unreachable(_, error) => error.to_string(),
-        SendError::Broken(error) => error.to_string(),
-    })?;
-    let status = response.status();
-    let body = Limited::new(response.into_body(), 64 * 1024).collect().await.map_err(|error| error.to_string())?.to_bytes();
-    let outcome: serde_json::Value = serde_json::from_slice(&body).unwrap_or_default();
+pub(super) async fn fire(
+    supervisor: &Supervisor,
+    script: &str,
+    service: &str,
+    cron: &str,
+    time: DateTime<Utc>,
+) -> Result<(), String> {
+    let body = json!({ "binding": service, "cron": cron, "scheduledTime": time.timestamp_millis() });
+    let outcome = events::call(supervisor, script, &body).await.map_err(EventError::said)?;
     match outcome["outcome"].as_str() {
         Some("ok") => Ok(()),
-        Some(outcome) => Err(format!("its handler ended with `{outcome}`")),
-        None => Err(format!("the runtime answered {status}")),
+        outcome => Err(format!("its handler ended with `{}`", outcome.unwrap_or_default())),
     }
 }
 

@@ -16,6 +16,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::EdgeError;
+use super::assets::{Assets, keep};
 use super::record::{Account, Script, State};
 use crate::model::Digest;
 
@@ -29,7 +30,7 @@ pub(super) struct Disk {
 impl Disk {
     /// Makes what is missing of the folder and takes its lock.
     pub(super) fn open(root: &Path) -> Result<Self, EdgeError> {
-        for folder in ["", "scripts", "blobs", "run", "kv", "kv/do", "kv/blobs"] {
+        for folder in ["", "scripts", "blobs", "run", "kv", "kv/do", "kv/blobs", "objects", "assets", "assets/sites"] {
             let path = root.join(folder);
             fs::DirBuilder::new()
                 .recursive(true)
@@ -106,8 +107,39 @@ impl Disk {
         fs::read(&path).map_err(|source| EdgeError::File { path, source })
     }
 
-    /// Removes the blobs that no version names. Called when nothing else runs.
-    pub(super) fn sweep_blobs(&self, state: &State) -> Result<(), EdgeError> {
+    /// Removes the Durable Objects with this id.
+    pub(super) fn free_objects(&self, id: &str) -> Result<(), EdgeError> {
+        let path = self.root.join("objects").join(id);
+        match fs::remove_dir_all(&path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(EdgeError::Folder { path, source: error }),
+            _ => Ok(()),
+        }
+    }
+
+    /// The ids of the Durable Objects that are stored under this id: the names of the runtime's files.
+    pub(super) fn stored_objects(&self, id: &str) -> Result<Vec<String>, EdgeError> {
+        let path = self.root.join("objects").join(id);
+        let entries = match fs::read_dir(&path) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(source) => return Err(EdgeError::Folder { path, source }),
+        };
+        let names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+        Ok(names.filter_map(|name| name.strip_suffix(".sqlite").filter(|id| id.len() == 64).map(str::to_owned)).collect())
+    }
+
+    /// Removes what no Worker names: blobs, sites, and objects of deleted classes. Called when nothing else runs.
+    pub(super) fn sweep(&self, state: &State) -> Result<(), EdgeError> {
+        let versions = || state.scripts.values().flat_map(|script| &script.versions);
+        let sites = versions().filter_map(|version| version.assets.as_ref()).map(|assets| assets.site).collect();
+        Assets::new(&self.root).sweep(&sites)?;
+        let objects = state.scripts.values().flat_map(|script| script.objects.values().map(|objects| objects.id.clone()));
+        keep(&self.root.join("objects"), &objects.collect())?;
+        self.sweep_blobs(state)
+    }
+
+    /// Removes the blobs that no version names.
+    fn sweep_blobs(&self, state: &State) -> Result<(), EdgeError> {
         let versions = state.scripts.values().flat_map(|script| &script.versions);
         let named: BTreeSet<String> = versions.flat_map(|v| v.modules.iter().map(|m| m.sha256.to_string())).collect();
         let folder = self.root.join("blobs");

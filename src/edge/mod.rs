@@ -7,13 +7,16 @@
 //!   --listen  api/    calls ──> plane (one change at a time) ──> disk       JSON files, blobs, sealed secrets
 //!                                     │
 //!   --http    front/  requests ──> runtime (supervisor) ──> workerd: the Workers, one process per generation
-//!                                     │                        │ unix socket
-//!                     cron  ──────────┘                     workerd: KV, a process that swaps do not touch
+//!                                     │          │             │ unix sockets
+//!                     cron, queues ───┘          │          workerd: KV, D1, a process that swaps do not touch
+//!                                                │          local/: queues, R2, cache, limits, analytics, in the edge itself
+//!                                             workerd: Workers with Durable Objects, stopped before they are replaced
 //! ```
 //!
-//! What it has: ES modules, vars, JSON vars, secrets, KV, service bindings, crons, routes, `workers.dev`-like names,
-//! versions and deployments with shares. What it has not: other bindings, Durable Objects, static assets, DNS, TLS; an
-//! upload that needs one is refused, never accepted in part. The edge has one account, called by any 32 hex digits; a zone
+//! What it has: ES modules, vars, JSON vars, secrets, KV, D1, R2, queues, Durable Objects, static assets, service bindings,
+//! crons, routes, `workers.dev`-like names, versions and deployments with shares, the Cache API, rate limits, analytics,
+//! client certificates, and links into its own network where it was started to allow them. What it has not: other
+//! bindings, DNS, TLS of its own; an upload that needs one is refused, never accepted in part. The edge has one account, called by any 32 hex digits; a zone
 //! exists when a request names it, and its id follows from its name.
 //!
 //! **Invariant:** nothing is acknowledged before it is durable; where the runtime is missing, that is said and nothing
@@ -33,9 +36,11 @@ use tokio_util::sync::CancellationToken;
 use crate::model::Secret;
 
 mod api;
+mod assets;
 mod cron;
 mod disk;
 mod front;
+mod local;
 mod plane;
 mod record;
 mod runtime;
@@ -44,6 +49,7 @@ mod seal;
 pub use runtime::{LEAD_VERB, Runtime, find_workerd, lead_group};
 
 use disk::Disk;
+use local::Local;
 use plane::Plane;
 use runtime::{Settings, Supervisor};
 use seal::Seal;
@@ -151,8 +157,16 @@ pub enum EdgeError {
         /// The cause.
         source: io::Error,
     },
-    /// The KV store does not start.
-    #[error("the KV store does not start: {0}")]
+    /// A database of the edge's own cannot be used.
+    #[error("cannot use the database {}", path.display())]
+    Database {
+        /// The file.
+        path: PathBuf,
+        /// The cause.
+        source: rusqlite::Error,
+    },
+    /// The store of KV and D1 does not start.
+    #[error("the store of KV and D1 does not start: {0}")]
     Store(String),
 }
 
@@ -168,7 +182,7 @@ impl EdgeError {
             }
             Self::Listen { .. } => Some("name an address of this machine, and a port that this user may listen on"),
             Self::Locked(_) => Some("stop the other edge, or give this one a data folder of its own"),
-            Self::Store(_) => Some("the edge needs workerd 2026-11 or newer, which brings the KV store"),
+            Self::Store(_) => Some("the edge needs workerd 2026-11 or newer, which brings KV and D1"),
             _ => None,
         }
     }
@@ -182,6 +196,8 @@ pub struct Edge {
     supervisor: Arc<Supervisor>,
     stop: CancellationToken,
     tasks: Vec<JoinHandle<()>>,
+    /// Stopped last: Workers use it until they end.
+    local: (JoinHandle<()>, CancellationToken),
     stopped: bool,
 }
 
@@ -209,24 +225,32 @@ pub async fn start(options: Options) -> Result<Edge, EdgeError> {
     let disk = Arc::new(Disk::open(&options.data)?);
     let seal = Arc::new(Seal::open(&options.key.unwrap_or_else(|| disk.root().join("key")))?);
     let state = disk.load()?;
-    disk.sweep_blobs(&state)?;
+    disk.sweep(&state)?;
     let workerd = find_workerd(options.workerd.as_deref());
     let settings = Settings { guard: options.guard, linger: options.linger, private_network: options.private_network };
     let supervisor = Supervisor::new(workerd, &disk, Arc::clone(&seal), settings)?;
     if let Runtime::Missing { hint } = supervisor.runtime() {
         tracing::warn!(hint, "workerd is not installed: Workers are stored and do not run.");
     }
+    let local = Arc::new(Local::open(&disk)?);
+    let local_listener = Local::listen(&disk.root().join("run"))?;
+    let local_stop = CancellationToken::new();
+    let serving = local::serve(local_listener, Arc::clone(&local), Arc::clone(&supervisor), local_stop.clone());
     let (api, api_addr) = listen(options.listen).await?;
     let (http, http_addr) = listen(options.http).await?;
+    let serving = tokio::spawn(serving);
     Box::pin(supervisor.resume(state)).await;
-    let plane = Arc::new(Plane::new(disk, seal, Arc::clone(&supervisor)));
+    let queues = local.queues.clone();
+    let plane = Arc::new(Plane::new(disk, seal, Arc::clone(&supervisor), local));
     let stop = CancellationToken::new();
     let tasks = vec![
         tokio::spawn(front::serve(http, Arc::clone(&supervisor), stop.clone())),
         tokio::spawn(cron::run(Arc::clone(&supervisor), stop.clone())),
+        tokio::spawn(local::queue::deliver::run(Arc::clone(&supervisor), queues, stop.clone())),
         tokio::spawn(api::serve(api, plane, options.token, options.faults, stop.clone())),
     ];
-    Ok(Edge { api_addr, http_addr, supervisor, stop, tasks, stopped: false })
+    let local = (serving, local_stop);
+    Ok(Edge { api_addr, http_addr, supervisor, stop, tasks, local, stopped: false })
 }
 
 async fn listen(address: SocketAddr) -> Result<(TcpListener, SocketAddr), EdgeError> {
@@ -265,6 +289,7 @@ impl Edge {
             let _ = task.await;
         }
         self.supervisor.shut_down().await;
+        self.local.1.cancel();
         self.stopped = true;
     }
 }
@@ -272,6 +297,7 @@ impl Edge {
 impl Drop for Edge {
     fn drop(&mut self) {
         self.stop.cancel();
+        self.local.1.cancel();
         if !self.stopped {
             self.supervisor.abort();
         }

@@ -3,7 +3,8 @@
 //! Goes in: an edit of the state. Comes out: the edited state, durable and live; or a refusal, and nothing has changed.
 //!
 //! The order is: start the new process (which validates), make the state durable, switch. Killed before the second step,
-//! the edge comes back with the old state; after it, with the new.
+//! the edge comes back with the old state; after it, with the new. Workers with Durable Objects are tried first and started
+//! last, when their predecessors have ended.
 //!
 //! **Invariant:** what is live is what is on disk; what did not start is neither.
 
@@ -13,7 +14,9 @@ use std::time::Duration;
 use tokio::sync::Mutex;
 
 use super::EdgeError;
+use super::assets::Assets;
 use super::disk::Disk;
+use super::local::Local;
 use super::record::State;
 use super::runtime::{PrepareError, Supervisor};
 use super::seal::Seal;
@@ -24,13 +27,16 @@ pub(super) struct Plane {
     disk: Arc<Disk>,
     pub(super) seal: Arc<Seal>,
     pub(super) supervisor: Arc<Supervisor>,
+    pub(super) local: Arc<Local>,
+    pub(super) assets: Assets,
     writer: Mutex<()>,
 }
 
 impl Plane {
     /// A plane over a data folder and a supervisor that already runs its state.
-    pub(super) fn new(disk: Arc<Disk>, seal: Arc<Seal>, supervisor: Arc<Supervisor>) -> Self {
-        Self { disk, seal, supervisor, writer: Mutex::new(()) }
+    pub(super) fn new(disk: Arc<Disk>, seal: Arc<Seal>, supervisor: Arc<Supervisor>, local: Arc<Local>) -> Self {
+        let assets = Assets::new(disk.root());
+        Self { disk, seal, supervisor, local, assets, writer: Mutex::new(()) }
     }
 
     /// What is live.
@@ -74,7 +80,9 @@ impl Plane {
             self.supervisor.abandon(prepared);
             return Err(error.into());
         }
-        self.supervisor.install(after, prepared);
+        Box::pin(self.supervisor.install(after, prepared)).await;
+        // A queue may have a consumer now, or a consumer run.
+        self.local.queues.wake();
         Ok((value, startup))
     }
 
@@ -84,6 +92,21 @@ impl Plane {
         blocking(move || disk.put_blob(&bytes)).await
     }
 
+    /// Removes Durable Objects that nobody owns any more: their classes are gone, durably, and what ran them has ended.
+    pub(super) async fn free_objects(&self, ids: Vec<String>) {
+        let disk = Arc::clone(&self.disk);
+        let freed = blocking(move || ids.iter().try_for_each(|id| disk.free_objects(id))).await;
+        if let Err(error) = freed {
+            tracing::warn!(%error, "The files of deleted Durable Objects are left until the next start.");
+        }
+    }
+
+    /// The ids of the Durable Objects of a class that have stored something.
+    pub(super) async fn stored_objects(&self, id: &str) -> Result<Vec<String>, EdgeError> {
+        let (disk, id) = (Arc::clone(&self.disk), id.to_owned());
+        blocking(move || disk.stored_objects(&id)).await
+    }
+
     /// Reads a blob.
     pub(super) async fn blob(&self, digest: Digest) -> Result<Vec<u8>, EdgeError> {
         let disk = Arc::clone(&self.disk);
@@ -91,7 +114,10 @@ impl Plane {
     }
 }
 
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T, EdgeError> + Send + 'static) -> Result<T, EdgeError> {
+/// Work on files, off the threads that serve.
+pub(super) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, EdgeError> + Send + 'static,
+) -> Result<T, EdgeError> {
     match tokio::task::spawn_blocking(work).await {
         Ok(result) => result,
         Err(error) => std::panic::resume_unwind(error.into_panic()),

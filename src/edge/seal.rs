@@ -26,6 +26,7 @@ use crate::model::Secret;
 pub(super) struct Seal {
     identity: age::x25519::Identity,
     mark_key: Zeroizing<Vec<u8>>,
+    sign_key: Zeroizing<Vec<u8>>,
 }
 
 impl Seal {
@@ -49,14 +50,25 @@ impl Seal {
         let identity: age::x25519::Identity = line.parse().map_err(|_| EdgeError::Key(path.to_owned()))?;
         // A key of its own for the marks, so that a mark says nothing about the identity.
         let mark_key = Zeroizing::new(keyed(line.as_bytes(), b"trunkline edge secret marks"));
-        Ok(Self { identity, mark_key })
+        let sign_key = Zeroizing::new(keyed(line.as_bytes(), b"trunkline edge tokens"));
+        Ok(Self { identity, mark_key, sign_key })
     }
 
     /// The binding that keeps a value.
     pub(super) fn seal(&self, value: &Secret) -> Result<Binding, EdgeError> {
-        let sealed = age::encrypt(&self.identity.to_public(), value.expose()).map_err(|_| EdgeError::Seal)?;
         let mark = keyed(&self.mark_key, value.expose()).iter().map(|byte| format!("{byte:02x}")).collect();
-        Ok(Binding::SecretText { sealed: STANDARD.encode(sealed), mark })
+        Ok(Binding::SecretText { sealed: self.seal_text(value)?, mark })
+    }
+
+    /// The ciphertext of a value, base64.
+    pub(super) fn seal_text(&self, value: &Secret) -> Result<String, EdgeError> {
+        let sealed = age::encrypt(&self.identity.to_public(), value.expose()).map_err(|_| EdgeError::Seal)?;
+        Ok(STANDARD.encode(sealed))
+    }
+
+    /// A signature of what this edge gives out and takes back.
+    pub(super) fn sign(&self, message: &[u8]) -> Vec<u8> {
+        keyed(&self.sign_key, message)
     }
 
     /// The value that a sealed text keeps.

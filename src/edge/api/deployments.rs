@@ -62,6 +62,10 @@ pub(super) async fn create(
                 return Err(Refusal::bad(10220, message));
             }
         }
+        let exports = |share: &Share| script.version(&share.version_id).map(|version| version.exports.clone());
+        if wanted.versions.iter().any(|share| exports(share) != wanted.versions.first().and_then(exports)) {
+            return Err(Refusal::bad(100_405, "the exports of the versions of a split differ; deploy one of them alone first"));
+        }
         let deployment = deployment_of(script, &wanted, &source, if older { "rollback" } else { "deployment" })?;
         let shown = show::deployment(&deployment);
         scripts::deploy(script, deployment);

@@ -132,7 +132,8 @@ pub(super) async fn cron(State(plane): Ctx, body: Bytes) -> Answer {
     let script = state.scripts.get(&wanted.script).ok_or_else(|| Refusal::no_worker(&wanted.script))?;
     let version = script.principal().ok_or_else(|| Refusal::no_worker(&wanted.script))?;
     let service = service_name(&wanted.script, version);
-    fire(&plane.supervisor, &service, &wanted.cron, time).await.map_err(|message| Refusal::bad(10021, message))?;
+    let fired = fire(&plane.supervisor, &wanted.script, &service, &wanted.cron, time).await;
+    fired.map_err(|message| Refusal::bad(10021, message))?;
     ok(json!(null))
 }
 

@@ -8,9 +8,9 @@ use http::StatusCode;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::super::record::{Binding, Script, State, fresh_hex};
+use super::super::record::{Binding, State, fresh_hex};
 use super::answer::{Answer, Paging, Refusal, ok, ok_with, page};
-use super::{Ctx, Name, nothing, parse, values};
+use super::{Ctx, Name, bound_by, nothing, parse, values};
 
 /// Namespaces of one edge.
 const LIMIT: usize = 1000;
@@ -101,8 +101,9 @@ pub(super) async fn rename(Extracted(plane): Ctx, Path((_, id)): Name, body: Byt
 /// `DELETE namespaces/{id}`, with what is in it.
 pub(super) async fn delete(Extracted(plane): Ctx, Path((_, id)): Name) -> Answer {
     let edit = |state: &mut State| {
-        if let Some(user) = state.scripts.values().find(|script| binds(script, &id)) {
-            return Err(Refusal::bad(10037, format!("the namespace is bound by the Worker `{}`", user.name)));
+        let binds = |binding: &Binding| matches!(binding, Binding::KvNamespace { namespace_id } if *namespace_id == id);
+        if let Some(user) = bound_by(state, binds) {
+            return Err(Refusal::bad(10037, format!("the namespace is bound by the Worker `{user}`")));
         }
         state.account_mut().namespaces.remove(&id).map(|_| ()).ok_or_else(|| no_namespace(&id))
     };
@@ -112,9 +113,4 @@ pub(super) async fn delete(Extracted(plane): Ctx, Path((_, id)): Name) -> Answer
         tracing::warn!(namespace = id, ?error, "Keys of a deleted KV namespace are left on disk.");
     }
     ok(nothing())
-}
-
-fn binds(script: &Script, id: &str) -> bool {
-    let mut bindings = script.serving().into_iter().flat_map(|(version, _)| version.bindings.values());
-    bindings.any(|binding| matches!(binding, Binding::KvNamespace { namespace_id } if namespace_id == id))
 }

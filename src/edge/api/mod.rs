@@ -26,14 +26,30 @@ use crate::model::{Digest, Secret};
 
 mod account;
 mod answer;
+mod assets;
+mod bindings;
+mod certificates;
+mod consumers;
+mod d1;
 mod deployments;
+mod durable;
 mod faults;
+mod hyperdrive;
+mod import;
 mod kv;
+mod messages;
+mod migrations;
+mod objects;
+mod queues;
+mod r2;
 mod routes;
 mod scripts;
 mod secrets;
+mod services;
 mod settings;
 mod show;
+mod sql;
+mod store;
 mod upload;
 mod values;
 mod versions;
@@ -49,10 +65,14 @@ type Ctx = State<Arc<Plane>>;
 const JSON_LIMIT: usize = 1024 * 1024;
 /// All parts of an upload together.
 const UPLOAD_LIMIT: usize = 64 * 1024 * 1024;
+/// The manifest of a site.
+const MANIFEST_LIMIT: usize = 32 * 1024 * 1024;
 /// A KV value and its metadata, in a form.
 const VALUE_LIMIT: usize = 26 * 1024 * 1024;
 /// A bulk write of KV.
 const BULK_LIMIT: usize = 100 * 1024 * 1024;
+/// Statements of one call to D1.
+const SQL_LIMIT: usize = 16 * 1024 * 1024;
 /// For how long calls in hand may go on after the stop.
 const DRAIN: Duration = Duration::from_secs(30);
 
@@ -79,12 +99,28 @@ fn router(plane: Arc<Plane>, token: &Secret, faults: bool) -> Router {
         .route("/accounts", get(account::accounts))
         .route("/accounts/{account}", get(account::account))
         .route("/accounts/{account}/tokens/verify", get(account::verify))
+        .route("/d1-uploads/{token}", put(import::upload).layer(DefaultBodyLimit::max(SQL_LIMIT)))
         .route("/zones", get(routes::zones))
         .route("/zones/{zone}", get(routes::zone))
         .route("/zones/{zone}/workers/routes", get(routes::list).post(routes::create))
         .route("/zones/{zone}/workers/routes/{route}", get(routes::show).put(routes::update).delete(routes::delete))
         .nest("/accounts/{account}/workers", workers_routes())
         .nest("/accounts/{account}/storage/kv/namespaces", kv_routes())
+        .route("/accounts/{account}/hyperdrive/configs", get(hyperdrive::list).post(hyperdrive::create))
+        .route(
+            "/accounts/{account}/hyperdrive/configs/{config}",
+            get(hyperdrive::show).put(hyperdrive::update).patch(hyperdrive::update).delete(hyperdrive::delete),
+        )
+        .route("/accounts/{account}/connectivity/directory/services", get(services::list).post(services::create))
+        .route(
+            "/accounts/{account}/connectivity/directory/services/{service}",
+            get(services::show).put(services::update).delete(services::delete),
+        )
+        .route("/accounts/{account}/mtls_certificates", get(certificates::list).post(certificates::create))
+        .route("/accounts/{account}/mtls_certificates/{certificate}", get(certificates::show).delete(certificates::delete))
+        .nest("/accounts/{account}/d1/database", d1_routes())
+        .nest("/accounts/{account}/queues", queue_routes())
+        .nest("/accounts/{account}/r2/buckets", r2_routes())
         .fallback(unknown)
         .method_not_allowed_fallback(unknown);
     let faults = faults.then(Faults::default).map(Arc::new);
@@ -118,6 +154,7 @@ fn workers_routes() -> Router<Arc<Plane>> {
         .route("/secrets", get(secrets::list).put(secrets::put))
         .route("/secrets/{secret}", get(secrets::show).delete(secrets::delete))
         .route("/secrets-bulk", axum::routing::patch(secrets::bulk))
+        .route("/assets-upload-session", post(assets::session).layer(DefaultBodyLimit::max(MANIFEST_LIMIT)))
         .route("/routes", put(routes::replace))
         .route("/domains/records", put(workers::no_domains));
     Router::new()
@@ -126,6 +163,9 @@ fn workers_routes() -> Router<Arc<Plane>> {
         .route("/services/{script}", get(workers::service).delete(scripts::delete))
         .route("/workers", get(workers::list))
         .route("/workers/{script}", get(workers::show))
+        .route("/assets/upload", post(assets::upload).layer(DefaultBodyLimit::max(UPLOAD_LIMIT)))
+        .route("/durable_objects/namespaces", get(durable::list))
+        .route("/durable_objects/namespaces/{namespace}/objects", get(durable::objects))
         .route("/subdomain", get(workers::account_subdomain))
         .route("/domains", get(workers::domains).put(workers::no_domains))
         .route("/account-settings", get(workers::account_settings))
@@ -146,12 +186,61 @@ fn kv_routes() -> Router<Arc<Plane>> {
         .route("/{namespace}/bulk/get", post(values::bulk_get))
 }
 
+fn d1_routes() -> Router<Arc<Plane>> {
+    Router::new()
+        .route("/", get(d1::list).post(d1::create))
+        .route("/{database}", get(d1::show).patch(d1::update).put(d1::update).delete(d1::delete))
+        .route("/{database}/query", post(d1::query).layer(DefaultBodyLimit::max(SQL_LIMIT)))
+        .route("/{database}/raw", post(d1::raw).layer(DefaultBodyLimit::max(SQL_LIMIT)))
+        .route("/{database}/import", post(import::import))
+        .route("/{database}/export", post(d1::not_here))
+        .route("/{database}/time_travel/bookmark", get(d1::not_here))
+        .route("/{database}/time_travel/restore", post(d1::not_here))
+}
+
+fn queue_routes() -> Router<Arc<Plane>> {
+    let consumer = get(consumers::show).put(consumers::update).patch(consumers::update).delete(consumers::delete);
+    Router::new()
+        .route("/", get(queues::list).post(queues::create))
+        .route("/{queue}", get(queues::show).patch(queues::update).put(queues::update).delete(queues::delete))
+        .route("/{queue}/consumers", get(consumers::list).post(consumers::create))
+        .route("/{queue}/consumers/{consumer}", consumer)
+        .route("/{queue}/metrics", get(queues::metrics))
+        .route("/{queue}/purge", get(queues::purged).post(queues::purge))
+        .route("/{queue}/messages", post(messages::send))
+        .route("/{queue}/messages/batch", post(messages::send_batch))
+        .route("/{queue}/messages/pull", post(messages::pull))
+        .route("/{queue}/messages/ack", post(messages::acknowledge))
+}
+
+fn r2_routes() -> Router<Arc<Plane>> {
+    // Objects stream: what bounds them is R2's own limit.
+    let object = get(objects::get).put(objects::put).delete(objects::delete).layer(DefaultBodyLimit::disable());
+    Router::new()
+        .route("/", get(r2::list).post(r2::create))
+        .route("/{bucket}", get(r2::show).patch(r2::update).delete(r2::delete))
+        .route("/{bucket}/objects", get(objects::list))
+        .route("/{bucket}/objects/{*key}", object)
+}
+
+/// The name of a Worker that serves with a binding that fits.
+fn bound_by(state: &super::record::State, fits: impl Fn(&super::record::Binding) -> bool) -> Option<String> {
+    let binds = |script: &super::record::Script| script.serving().iter().any(|(v, _)| v.bindings.values().any(&fits));
+    state.scripts.values().find(|script| binds(script)).map(|script| script.name.clone())
+}
+
 async fn unknown(request: Request) -> Refusal {
     Refusal::no_route(request.uri().path())
 }
 
 /// Compares the bearer token, in a time that says nothing about it.
 async fn authenticate(State(expected): State<Digest>, request: Request, next: Next) -> Response {
+    // An upload of assets or of SQL carries a token of its own, which the call itself looks at.
+    let path = request.uri().path();
+    let of_assets = path.starts_with("/client/v4/accounts/") && path.ends_with("/workers/assets/upload");
+    if of_assets || path.starts_with("/client/v4/d1-uploads/") {
+        return next.run(request).await;
+    }
     let header = request.headers().get("authorization").map(http::HeaderValue::as_bytes).unwrap_or_default();
     let presented = match header.split_at_checked(7) {
         Some((scheme, token)) if scheme.eq_ignore_ascii_case(b"bearer ") => token.trim_ascii(),

@@ -10,10 +10,10 @@ use http::header::{CONTENT_TYPE, HeaderName, HeaderValue};
 use http::{HeaderMap, StatusCode};
 use serde_json::{Value, json};
 
-use super::super::record::{Binding, Deployment, Script, Share, State, Subdomain, Version, fresh_hex, fresh_uuid, now};
+use super::super::record::{Binding, Deployment, Queue, Script, Share, State, Subdomain, Version, fresh_hex, fresh_uuid, now};
 use super::answer::{Answer, Refusal, ok};
 use super::upload::{self, Basis};
-use super::{Ctx, FlagQuery, Flags, Name, nothing, show, source_of};
+use super::{Ctx, FlagQuery, Flags, Name, migrations, nothing, show, source_of};
 
 /// `GET scripts`: all, in one page.
 pub(super) async fn list(Extracted(plane): Ctx, Query(filter): Query<TagFilter>) -> Answer {
@@ -49,23 +49,31 @@ pub(super) async fn put(
         return Err(Refusal::bad(10016, "a Worker's name has 1 to 63 characters: small letters, digits, `-` and `_`"));
     }
     let source = source_of(&headers);
-    let upload = Box::pin(upload::read(&plane, request)).await?;
+    let before = plane.state().scripts.get(&name).and_then(|script| script.latest().cloned());
+    let upload = Box::pin(upload::read(&plane, request, before.as_deref())).await?;
     let edit = |state: &mut State| {
         let existing = state.scripts.get(&name).cloned();
-        let basis = Basis { plane: &plane, state, script: existing.as_deref(), name: &name, strict: flags.strict() };
-        let version = Arc::new(upload::version(&basis, &upload, &source, "upload")?);
         let mut script = existing.map_or_else(|| new_script(&name), |script| Script::clone(&script));
+        // Classes first: the bindings of the same upload may name them.
+        let outcome = migrations::apply(state, &mut script, &upload.metadata)?;
+        let declared = outcome.reconciliation.is_some();
+        let basis = Basis { plane: &plane, state, script: Some(&script), name: &name, strict: flags.strict(), declared };
+        let version = Arc::new(upload::version(&basis, &upload, &source, "upload")?);
         apply_unversioned(&mut script, &upload.metadata);
         deploy_alone(&mut script, version, &source);
         state.scripts.insert(name.clone(), Arc::new(script));
-        Ok::<_, Refusal>(())
+        Ok::<_, Refusal>(outcome)
     };
     let since = std::time::Instant::now();
-    Box::pin(plane.change(edit)).await?;
+    let outcome = Box::pin(plane.change(edit)).await?;
+    plane.free_objects(outcome.freed).await;
     let state = plane.state();
     let script = state.scripts.get(&name).ok_or_else(|| Refusal::no_worker(&name))?;
     let mut shown = show::script(script);
     shown["startup_time_ms"] = json!(since.elapsed().as_millis());
+    if let Some(reconciliation) = outcome.reconciliation {
+        shown["exports_reconciliation"] = reconciliation;
+    }
     shown["entry_point"] = json!(upload.main_module);
     // wrangler puts the hyphens back and calls it the version's id.
     shown["deployment_id"] = json!(script.latest().map(|version| version.id.replace('-', "")));
@@ -82,23 +90,33 @@ pub(super) async fn delete(Extracted(plane): Ctx, Path((_, name)): Name, Query(f
         if let Some(user) = state.scripts.values().find(|script| script.name != name && binds(script, &name))
             && !flags.forced()
         {
-            let message =
-                format!("the Worker `{}` has a service binding to `{name}`; `force=true` deletes it all the same", user.name);
+            let message = format!("the Worker `{}` has a binding to `{name}`; `force=true` deletes it all the same", user.name);
             return Err(Refusal::bad(10064, message));
         }
-        state.scripts.remove(&name);
+        let removed = state.scripts.remove(&name);
+        let consumes = |queue: &Queue| queue.consumer.as_ref().is_some_and(|consumer| consumer.script.as_ref() == Some(&name));
+        if state.account.queues.values().any(consumes) {
+            let queues = state.account_mut().queues.values_mut();
+            queues.filter(|queue| consumes(queue)).for_each(|queue| queue.consumer = None);
+        }
         if state.account.routes.values().any(|route| route.script.as_deref() == Some(&name)) {
             state.account_mut().routes.retain(|_, route| route.script.as_deref() != Some(&name));
         }
-        Ok(())
+        let freed = removed.iter().flat_map(|script| script.objects.values().map(|objects| objects.id.clone()));
+        Ok(freed.collect::<Vec<String>>())
     };
-    Box::pin(plane.change(edit)).await?;
+    let freed = Box::pin(plane.change(edit)).await?;
+    plane.free_objects(freed).await;
     ok(nothing())
 }
 
 fn binds(script: &Script, target: &str) -> bool {
     let bindings = script.serving().into_iter().flat_map(|(version, _)| version.bindings.values());
-    bindings.into_iter().any(|binding| matches!(binding, Binding::Service { service, .. } if service == target))
+    bindings.into_iter().any(|binding| match binding {
+        Binding::Service { service, .. } => service == target,
+        Binding::DurableObjectNamespace { script_name, .. } => script_name.as_deref() == Some(target),
+        _ => false,
+    })
 }
 
 /// `GET scripts/{n}` and `content/v2`: the modules of the version that serves, as a form.
@@ -134,7 +152,7 @@ pub(super) async fn content(Extracted(plane): Ctx, Path((_, name)): Name) -> Res
 }
 
 /// A Worker without a version.
-fn new_script(name: &str) -> Script {
+pub(super) fn new_script(name: &str) -> Script {
     Script {
         name: name.to_owned(),
         tag: fresh_hex(),
@@ -149,6 +167,8 @@ fn new_script(name: &str) -> Script {
         versions: Vec::new(),
         deployments: Vec::new(),
         last_deployed_from: String::new(),
+        migration_tag: None,
+        objects: std::collections::BTreeMap::new(),
     }
 }
 

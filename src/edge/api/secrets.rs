@@ -14,7 +14,8 @@ use serde_json::{Value, json};
 use super::super::plane::Plane;
 use super::super::record::{Binding, Script, State, Version, fresh_uuid, now};
 use super::answer::{Answer, Refusal, ok};
-use super::upload::{is_name, next_number};
+use super::bindings::is_name;
+use super::upload::next_number;
 use super::{Ctx, Name, Names, nothing, parse, scripts, source_of, versions};
 use crate::model::Secret;
 

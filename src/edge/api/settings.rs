@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use super::super::record::{Script, State, Version};
 use super::answer::{Answer, Refusal, ok};
 use super::upload::{self, Basis, Metadata};
-use super::{Ctx, Name, parse, scripts, secrets, show, source_of, versions};
+use super::{Ctx, Name, bindings, parse, scripts, secrets, show, source_of, versions};
 
 fn unversioned(script: &Script) -> Value {
     json!({
@@ -96,10 +96,10 @@ fn versioned(
     let Some(latest) = script.latest() else { return Ok(None) };
     let mut next = secrets::successor(script, latest, latest.bindings.clone(), source, "settings");
     if let Some(listed) = &metadata.bindings {
-        let basis = Basis { plane, state, script: Some(script), name: &script.name, strict: false };
+        let basis = Basis { plane, state, script: Some(script), name: &script.name, strict: false, declared: false };
         // The list is the whole set here: what is to stay is named, as `inherit`.
         let keep = metadata.keep_bindings.as_deref().unwrap_or_default();
-        next.bindings = upload::bindings(&basis, listed, Some(keep))?;
+        next.bindings = bindings::read(&basis, listed, Some(keep))?;
     }
     if let Some(date) = &metadata.compatibility_date {
         next.compatibility_date.clone_from(date);

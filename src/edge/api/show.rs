@@ -4,7 +4,7 @@
 //!
 //! **Invariant:** a secret is shown by name and type only.
 
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use super::super::record::{Binding, Deployment, Script, Version};
 
@@ -23,8 +23,10 @@ pub(super) fn script(script: &Script) -> Value {
         "modified_on": script.modified_on,
         "handlers": handlers(),
         "named_handlers": [],
-        "has_assets": false,
-        "has_modules": true,
+        "has_assets": active.is_some_and(|version| version.assets.is_some()),
+        "has_modules": active.is_none_or(|version| !version.modules.is_empty()),
+        "migration_tag": script.migration_tag,
+        "exports": active.map(|version| version.exports.clone()),
         "last_deployed_from": script.last_deployed_from,
         "logpush": script.logpush,
         "observability": script.observability,
@@ -58,8 +60,15 @@ pub(super) fn version(version: &Version) -> Value {
             "compatibility_flags": version.compatibility_flags,
             "limits": version.limits,
             "usage_model": version.usage_model,
+            "placement": version.placement,
         },
     });
+    if let Some(assets) = &version.assets {
+        shown["resources"]["assets"] = json!({ "config": assets.config });
+    }
+    if !version.exports.is_null() {
+        shown["resources"]["script"]["exports"] = version.exports.clone();
+    }
     shown
 }
 
@@ -102,30 +111,19 @@ pub(super) fn bindings(version: &Version) -> Vec<Value> {
 
 /// One binding; of a secret, its name and type.
 pub(super) fn binding(name: &str, binding: &Binding) -> Value {
-    let mut shown = Map::from_iter([("name".to_owned(), json!(name)), ("type".to_owned(), json!(binding.kind()))]);
+    let mut shown = match binding {
+        Binding::SecretText { .. } => json!({ "type": binding.kind() }),
+        // What is stored of the others is what a client gave.
+        _ => serde_json::to_value(binding).unwrap_or_default(),
+    };
+    shown["name"] = json!(name);
     match binding {
-        Binding::PlainText { text } => {
-            shown.insert("text".to_owned(), json!(text));
-        }
-        Binding::Json { json } => {
-            shown.insert("json".to_owned(), json.clone());
-        }
-        Binding::SecretText { .. } | Binding::VersionMetadata => {}
-        Binding::KvNamespace { namespace_id } => {
-            shown.insert("namespace_id".to_owned(), json!(namespace_id));
-        }
-        Binding::Service { service, environment, entrypoint, props } => {
-            shown.insert("service".to_owned(), json!(service));
-            shown.insert("environment".to_owned(), json!(environment.as_deref().unwrap_or("production")));
-            if let Some(entrypoint) = entrypoint {
-                shown.insert("entrypoint".to_owned(), json!(entrypoint));
-            }
-            if let Some(props) = props {
-                shown.insert("props".to_owned(), props.clone());
-            }
-        }
+        Binding::Service { environment: None, .. } => shown["environment"] = json!("production"),
+        // The older name of the same thing, which wrangler reads.
+        Binding::D1 { database_id } => shown["id"] = json!(database_id),
+        _ => {}
     }
-    Value::Object(shown)
+    shown
 }
 
 #[cfg(test)]

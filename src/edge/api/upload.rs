@@ -15,19 +15,16 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::super::plane::Plane;
-use super::super::record::{Binding, Module, Script, State, Version, fresh_uuid, now};
+use super::super::record::{Assets, Module, Script, State, Version, fresh_uuid, now};
 use super::super::runtime::config::module_kind;
 use super::answer::Refusal;
-use crate::model::{Digest, Secret};
+use super::{assets, bindings};
+use crate::model::Digest;
 
 /// Metadata that one upload may carry, in bytes.
 const METADATA_LIMIT: usize = 1024 * 1024;
 /// Modules in one upload.
 const MODULE_LIMIT: usize = 1000;
-/// Bytes of one var or secret, as at Cloudflare.
-const TEXT_LIMIT: usize = 5 * 1024;
-/// Bindings of one version.
-const BINDING_LIMIT: usize = 256;
 
 /// The metadata of an upload. What the edge does not have is kept as it came, to be refused by name.
 #[derive(Debug, Default, Deserialize)]
@@ -59,6 +56,7 @@ pub(super) struct Upload {
     pub(super) metadata: Metadata,
     pub(super) main_module: String,
     pub(super) modules: Vec<Module>,
+    pub(super) assets: Option<Assets>,
 }
 
 /// One part of a form.
@@ -103,8 +101,8 @@ pub(super) async fn read_settings(request: Request) -> Result<Metadata, Refusal>
     super::parse(&settings.bytes)
 }
 
-/// Reads an upload and stores its modules.
-pub(super) async fn read(plane: &Plane, request: Request) -> Result<Upload, Refusal> {
+/// Reads an upload, stores its modules and puts its assets together. `before` is the version whose assets it may keep.
+pub(super) async fn read(plane: &Plane, request: Request, before: Option<&Version>) -> Result<Upload, Refusal> {
     let mut parts = parts(request).await?;
     let at = parts.iter().position(|part| part.name == "metadata");
     let part = parts.remove(at.ok_or_else(|| Refusal::bad(10021, "the upload has no part `metadata`"))?);
@@ -113,11 +111,16 @@ pub(super) async fn read(plane: &Plane, request: Request) -> Result<Upload, Refu
     }
     let metadata: Metadata = super::parse(&part.bytes)?;
     refuse_unsupported(&metadata)?;
-    let main_module = metadata
-        .main_module
-        .clone()
-        .ok_or_else(|| Refusal::invalid_script("this edge runs ES modules only: the metadata names no `main_module`"))?;
-    if !parts.iter().any(|part| part.name == main_module) {
+    let assets = assets::of_upload(plane, &metadata, before).await?;
+    let main_module = match (&metadata.main_module, &assets) {
+        (Some(main_module), _) => main_module.clone(),
+        // Assets alone need no code.
+        (None, Some(_)) if parts.is_empty() => String::new(),
+        (None, _) => {
+            return Err(Refusal::invalid_script("this edge runs ES modules only: the metadata names no `main_module`"));
+        }
+    };
+    if !main_module.is_empty() && !parts.iter().any(|part| part.name == main_module) {
         return Err(Refusal::invalid_script(format!("the main module `{main_module}` is not among the uploaded parts")));
     }
     let mut modules = Vec::new();
@@ -134,7 +137,7 @@ pub(super) async fn read(plane: &Plane, request: Request) -> Result<Upload, Refu
         modules.push(Module { name: part.name, content_type, sha256, size });
     }
     modules.sort_by(|a, b| a.name.cmp(&b.name));
-    Ok(Upload { metadata, main_module, modules })
+    Ok(Upload { metadata, main_module, modules, assets })
 }
 
 fn refuse_unsupported(metadata: &Metadata) -> Result<(), Refusal> {
@@ -144,13 +147,8 @@ fn refuse_unsupported(metadata: &Metadata) -> Result<(), Refusal> {
         Value::Object(fields) => !fields.is_empty(),
         _ => true,
     };
-    let has_not = [
-        (metadata.body_part.is_some(), "service-worker syntax; use ES modules"),
-        (present(&metadata.migrations), "Durable Objects (`migrations`)"),
-        (present(&metadata.exports), "Durable Objects (`exports`)"),
-        (present(&metadata.assets) || metadata.keep_assets == Some(true), "static assets"),
-        (present(&metadata.containers), "containers"),
-    ];
+    let has_not =
+        [(metadata.body_part.is_some(), "service-worker syntax; use ES modules"), (present(&metadata.containers), "containers")];
     match has_not.into_iter().find(|(used, _)| *used) {
         Some((_, what)) => Err(Refusal::invalid_script(format!("this edge does not have {what}"))),
         None => Ok(()),
@@ -167,6 +165,8 @@ pub(super) struct Basis<'a> {
     pub(super) name: &'a str,
     /// Whether a binding with nothing to inherit from is refused.
     pub(super) strict: bool,
+    /// Whether the upload declares the classes of its Durable Objects.
+    pub(super) declared: bool,
 }
 
 /// The version that an upload makes of a Worker.
@@ -182,7 +182,7 @@ pub(super) fn version(basis: &Basis<'_>, upload: &Upload, source: &str, triggere
         etag: etag(&upload.main_module, &upload.modules),
         main_module: upload.main_module.clone(),
         modules: upload.modules.clone(),
-        bindings: bindings(basis, listed, metadata.keep_bindings.as_deref())?,
+        bindings: bindings::read(basis, listed, metadata.keep_bindings.as_deref())?,
         // What Cloudflare takes where an upload names none.
         compatibility_date: metadata.compatibility_date.clone().unwrap_or_else(|| "2021-11-02".to_owned()),
         compatibility_flags: metadata.compatibility_flags.clone().unwrap_or_default(),
@@ -190,112 +190,14 @@ pub(super) fn version(basis: &Basis<'_>, upload: &Upload, source: &str, triggere
         placement: metadata.placement.clone(),
         usage_model: metadata.usage_model.clone().unwrap_or_else(|| "standard".to_owned()),
         startup_time_ms: 0,
+        exports: metadata.exports.clone(),
+        assets: upload.assets.clone(),
     })
 }
 
 /// The number of a Worker's next version.
 pub(super) fn next_number(script: Option<&Script>) -> u64 {
     script.and_then(Script::latest).map_or(1, |latest| latest.number + 1)
-}
-
-/// The bindings of a new version: those listed, and those of the newest version whose types are kept. Where a client says
-/// nothing of what to keep, secrets are kept: wrangler 4.86 relies on it.
-pub(super) fn bindings(
-    basis: &Basis<'_>,
-    listed: &[Value],
-    keep: Option<&[String]>,
-) -> Result<BTreeMap<String, Binding>, Refusal> {
-    let mut bindings = BTreeMap::new();
-    for value in listed {
-        let name = value["name"]
-            .as_str()
-            .filter(|name| is_name(name))
-            .ok_or_else(|| Refusal::invalid_script("a binding has no valid name"))?;
-        let binding = match value["type"].as_str() {
-            Some("inherit") => match inherited(basis.script, name, value) {
-                Some(binding) => binding,
-                None if basis.strict => {
-                    return Err(Refusal::bad(10057, format!("the binding `{name}` has nothing to inherit from")));
-                }
-                None => continue,
-            },
-            _ => read_binding(basis, name, value)?,
-        };
-        if bindings.insert(name.to_owned(), binding).is_some() {
-            return Err(Refusal::bad(10053, format!("the binding name `{name}` is in use already")));
-        }
-    }
-    let secrets = ["secret_text".to_owned(), "secret_key".to_owned()];
-    let keep = keep.unwrap_or(&secrets);
-    let previous = basis.script.and_then(Script::latest).into_iter().flat_map(|latest| &latest.bindings);
-    for (name, binding) in previous.filter(|(_, binding)| keep.iter().any(|kind| kind == binding.kind())) {
-        bindings.entry(name.clone()).or_insert_with(|| binding.clone());
-    }
-    if bindings.len() > BINDING_LIMIT {
-        return Err(Refusal::invalid_script(format!("more than {BINDING_LIMIT} bindings")));
-    }
-    Ok(bindings)
-}
-
-fn inherited(script: Option<&Script>, name: &str, value: &Value) -> Option<Binding> {
-    let script = script?;
-    let version = match value["version_id"].as_str() {
-        Some(id) if id != "latest" => script.version(id)?,
-        _ => script.latest()?,
-    };
-    version.bindings.get(value["old_name"].as_str().unwrap_or(name)).cloned()
-}
-
-fn read_binding(basis: &Basis<'_>, name: &str, value: &Value) -> Result<Binding, Refusal> {
-    let text = |field: &str| {
-        let text = value[field]
-            .as_str()
-            .ok_or_else(|| Refusal::invalid_script(format!("binding {name} must have a valid `{field}`")))?;
-        Ok::<_, Refusal>(text.to_owned())
-    };
-    let small = |text: &str| match text.len() <= TEXT_LIMIT {
-        true => Ok(()),
-        false => Err(Refusal::bad(10054, format!("the binding `{name}` is larger than 5 KiB"))),
-    };
-    let optional = |field: &str| value[field].as_str().map(str::to_owned);
-    match value["type"].as_str() {
-        Some("plain_text") => {
-            let text = text("text")?;
-            small(&text).map(|()| Binding::PlainText { text })
-        }
-        Some("json") => small(&value["json"].to_string()).map(|()| Binding::Json { json: value["json"].clone() }),
-        Some("secret_text") => {
-            let text = text("text")?;
-            small(&text)?;
-            Ok(basis.plane.seal.seal(&Secret::new(text.into_bytes()))?)
-        }
-        Some("kv_namespace") => {
-            let namespace_id = text("namespace_id")
-                .or_else(|_| text("id"))
-                .map_err(|_| Refusal::invalid_script(format!("binding {name} must have a valid `id`")))?;
-            if !basis.state.account.namespaces.contains_key(&namespace_id) {
-                return Err(Refusal::bad(10041, format!("KV namespace '{namespace_id}' not found, bound as {name}")));
-            }
-            Ok(Binding::KvNamespace { namespace_id })
-        }
-        Some("service") => {
-            let service = text("service")?;
-            if service != basis.name && !basis.state.scripts.contains_key(&service) {
-                let message = format!("Could not resolve service binding '{name}'. Target script '{service}' not found.");
-                return Err(Refusal::bad(10143, message));
-            }
-            let props = value.get("props").filter(|props| !props.is_null()).cloned();
-            Ok(Binding::Service { service, environment: optional("environment"), entrypoint: optional("entrypoint"), props })
-        }
-        Some("version_metadata") => Ok(Binding::VersionMetadata),
-        Some(kind) => Err(Refusal::invalid_script(format!("this edge does not have bindings of type `{kind}`: `{name}`"))),
-        None => Err(Refusal::invalid_script(format!("the binding `{name}` has no type"))),
-    }
-}
-
-/// Whether a text can name a binding.
-pub(super) fn is_name(name: &str) -> bool {
-    !name.is_empty() && name.len() <= 255 && !name.contains('\0')
 }
 
 /// The annotations that a client gave, with what triggered the change. Limits as at Cloudflare: a tag of 100 bytes, a
@@ -342,9 +244,9 @@ mod tests {
 
     #[test]
     fn what_the_edge_has_not_is_refused_by_name() {
-        let assets = Metadata { assets: serde_json::json!({ "jwt": "x" }), ..Metadata::default() };
-        assert!(refuse_unsupported(&assets).is_err());
-        let nothing = Metadata { migrations: Value::Null, exports: serde_json::json!({}), ..Metadata::default() };
+        let containers = Metadata { containers: serde_json::json!([{ "class_name": "A" }]), ..Metadata::default() };
+        assert!(refuse_unsupported(&containers).is_err());
+        let nothing = Metadata { containers: Value::Null, exports: serde_json::json!({}), ..Metadata::default() };
         assert!(refuse_unsupported(&nothing).is_ok());
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! Goes in: calls of the API. Comes out: the same on the wire protocol of the runtime's KV service, and its answers back.
 //!
-//! **Invariant:** there is one store; nothing is kept here. Without the runtime there is none, and that is said.
+//! **Invariant:** nothing is kept here.
 
 use std::collections::BTreeMap;
 
@@ -11,93 +11,40 @@ use axum::extract::{FromRequest as _, Multipart, Path, Query, Request, State as 
 use axum::response::{IntoResponse as _, Response};
 use base64::Engine as _;
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Method, StatusCode};
-use http_body_util::{BodyExt as _, Full, Limited};
+use http::{HeaderValue, Method, StatusCode};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::super::plane::Plane;
 use super::super::runtime::Runtime;
-use super::super::runtime::pool::SendError;
 use super::super::runtime::store::NAMESPACE_HEADER;
 use super::answer::{Answer, Refusal, ok, ok_with};
 use super::kv::no_namespace;
-use super::{Ctx, Name, Names, VALUE_LIMIT, nothing, parse};
+use super::store::Call;
+use super::{Ctx, Name, Names, nothing, parse};
 
 /// Pairs or keys in one bulk call, as at Cloudflare.
 const BULK_PAIRS: usize = 10_000;
 const METADATA_HEADER: &str = "cf-kv-metadata";
-
-/// One call to the store.
-struct Call {
-    method: Method,
-    target: String,
-    metadata: Option<String>,
-    body: Bytes,
-}
-
-/// The store's answer, read in full.
-struct Told {
-    status: StatusCode,
-    reason: String,
-    headers: HeaderMap,
-    body: Bytes,
-}
-
-impl Call {
-    fn new(method: Method, target: String) -> Self {
-        Self { method, target, metadata: None, body: Bytes::new() }
-    }
-
-    /// Asks the store; a status that is no success is a refusal, except 404.
-    async fn ask(self, plane: &Plane, namespace: &str) -> Result<Told, Refusal> {
-        let Some(pool) = plane.supervisor.store().await? else {
-            let hint = match plane.supervisor.runtime() {
-                Runtime::Missing { hint } => hint,
-                _ => String::new(),
-            };
-            let message = format!("KV values need workerd, which is not installed; {hint}");
-            return Err(Refusal::new(StatusCode::SERVICE_UNAVAILABLE, 10013, message));
-        };
-        let unsent = |message: String| Refusal::bad(10033, message);
-        let mut request = http::Request::builder().method(self.method).uri(self.target).header("host", "kv");
-        request = request.header(NAMESPACE_HEADER, namespace);
-        if let Some(metadata) = &self.metadata {
-            let value =
-                HeaderValue::from_bytes(metadata.as_bytes()).map_err(|_| unsent("the metadata cannot be sent".to_owned()))?;
-            request = request.header(METADATA_HEADER, value);
-        }
-        let body = Full::new(self.body).map_err(|never| match never {}).boxed_unsync();
-        let request = request.body(body).map_err(|error| unsent(error.to_string()))?;
-        let (response, _lease) = pool.send(request).await.map_err(|error| {
-            let error = match error {
-                SendError::Unreachable(_, error) => error.to_string(),
-                SendError::Broken(error) => error.to_string(),
-            };
-            Refusal::new(StatusCode::BAD_GATEWAY, 10013, format!("the KV store did not answer: {error}"))
-        })?;
-        let (parts, body) = response.into_parts();
-        let body = Limited::new(body, 2 * VALUE_LIMIT).collect().await;
-        let body = body
-            .map_err(|error| Refusal::new(StatusCode::BAD_GATEWAY, 10013, format!("the KV store's answer broke off: {error}")))?;
-        let reason = parts.extensions.get::<hyper::ext::ReasonPhrase>();
-        let reason = reason.map(|reason| String::from_utf8_lossy(reason.as_bytes()).into_owned()).unwrap_or_default();
-        let told = Told { status: parts.status, reason, headers: parts.headers, body: body.to_bytes() };
-        match told.status {
-            status if status.is_success() || status == StatusCode::NOT_FOUND => Ok(told),
-            status if status.is_client_error() => Err(Refusal::new(status, 10033, told.reason)),
-            status => {
-                Err(Refusal::new(StatusCode::BAD_GATEWAY, 10013, format!("the KV store answered {status}: {}", told.reason)))
-            }
-        }
-    }
-}
 
 fn known(plane: &Plane, namespace: &str) -> Result<(), Refusal> {
     match plane.state().account.namespaces.contains_key(namespace) {
         true => Ok(()),
         false => Err(no_namespace(namespace)),
     }
+}
+
+/// A call about a namespace.
+fn call(method: Method, target: String, namespace: &str) -> Call {
+    Call::new(method, target, (NAMESPACE_HEADER, namespace))
+}
+
+/// Puts a key's metadata into a call.
+fn with_metadata(call: &mut Call, metadata: &str) -> Result<(), Refusal> {
+    let value = HeaderValue::from_bytes(metadata.as_bytes());
+    let value = value.map_err(|_| Refusal::bad(10033, "the metadata cannot be sent"))?;
+    call.headers.insert(METADATA_HEADER, value);
+    Ok(())
 }
 
 fn no_key() -> Refusal {
@@ -123,7 +70,7 @@ fn key_target(key: &str) -> String {
 /// `GET values/{k}`: the value itself.
 pub(super) async fn get(Extracted(plane): Ctx, Path((_, namespace, key)): Names) -> Result<Response, Refusal> {
     known(&plane, &namespace)?;
-    let told = Call::new(Method::GET, key_target(&key)).ask(&plane, &namespace).await?;
+    let told = call(Method::GET, key_target(&key), &namespace).ask(&plane).await?;
     if told.status == StatusCode::NOT_FOUND {
         return Err(no_key());
     }
@@ -133,7 +80,7 @@ pub(super) async fn get(Extracted(plane): Ctx, Path((_, namespace, key)): Names)
 /// `GET metadata/{k}`.
 pub(super) async fn metadata(Extracted(plane): Ctx, Path((_, namespace, key)): Names) -> Answer {
     known(&plane, &namespace)?;
-    let told = Call::new(Method::GET, key_target(&key)).ask(&plane, &namespace).await?;
+    let told = call(Method::GET, key_target(&key), &namespace).ask(&plane).await?;
     if told.status == StatusCode::NOT_FOUND {
         return Err(no_key());
     }
@@ -170,7 +117,7 @@ pub(super) async fn put(
 ) -> Answer {
     known(&plane, &namespace)?;
     let kind = request.headers().get("content-type").and_then(|kind| kind.to_str().ok()).unwrap_or_default();
-    let mut call = Call::new(Method::PUT, format!("{}{}", key_target(&key), expiry.query()));
+    let mut call = call(Method::PUT, format!("{}{}", key_target(&key), expiry.query()), &namespace);
     if kind.starts_with("multipart/form-data") {
         let malformed = |error: String| Refusal::bad(10026, format!("the form cannot be read: {error}"));
         let mut form = Multipart::from_request(request, &()).await.map_err(|error| malformed(error.body_text()))?;
@@ -179,7 +126,7 @@ pub(super) async fn put(
             let bytes = field.bytes().await.map_err(|error| malformed(error.body_text()))?;
             match name.as_str() {
                 "value" => call.body = bytes,
-                "metadata" => call.metadata = Some(String::from_utf8_lossy(&bytes).into_owned()).filter(|text| text != "null"),
+                "metadata" if bytes != "null" => with_metadata(&mut call, &String::from_utf8_lossy(&bytes))?,
                 _ => {}
             }
         }
@@ -187,14 +134,14 @@ pub(super) async fn put(
         call.body =
             Bytes::from_request(request, &()).await.map_err(|error| Refusal::new(error.status(), 10026, error.body_text()))?;
     }
-    call.ask(&plane, &namespace).await?;
+    call.ask(&plane).await?;
     ok(nothing())
 }
 
 /// `DELETE values/{k}`.
 pub(super) async fn delete(Extracted(plane): Ctx, Path((_, namespace, key)): Names) -> Answer {
     known(&plane, &namespace)?;
-    Call::new(Method::DELETE, key_target(&key)).ask(&plane, &namespace).await?;
+    call(Method::DELETE, key_target(&key), &namespace).ask(&plane).await?;
     ok(nothing())
 }
 
@@ -213,7 +160,7 @@ async fn list(plane: &Plane, namespace: &str, query: &KeysQuery) -> Result<(Vec<
     if let Some(cursor) = query.cursor.as_deref().filter(|cursor| !cursor.is_empty()) {
         target.push_str(&format!("&cursor={}", encode(cursor)));
     }
-    let told = Call::new(Method::GET, target).ask(plane, namespace).await?;
+    let told = call(Method::GET, target, namespace).ask(plane).await?;
     let mut page: Value = serde_json::from_slice(&told.body).unwrap_or_default();
     let keys = page["keys"].as_array_mut().map(std::mem::take).unwrap_or_default();
     let keys = keys.into_iter().map(|mut key| {
@@ -263,10 +210,11 @@ pub(super) async fn bulk_put(Extracted(plane): Ctx, Path((_, namespace)): Name, 
             unsuccessful.push(pair.key);
             continue;
         };
-        let mut call = Call::new(Method::PUT, format!("{}{}", key_target(&pair.key), pair.expiry.query()));
-        call.metadata = pair.metadata.filter(|metadata| !metadata.is_null()).map(|metadata| metadata.to_string());
-        call.body = body;
-        if call.ask(&plane, &namespace).await.is_err() {
+        let mut put = call(Method::PUT, format!("{}{}", key_target(&pair.key), pair.expiry.query()), &namespace);
+        put.body = body;
+        let metadata = pair.metadata.filter(|metadata| !metadata.is_null()).map(|metadata| metadata.to_string());
+        let sendable = metadata.is_none_or(|metadata| with_metadata(&mut put, &metadata).is_ok());
+        if !sendable || put.ask(&plane).await.is_err() {
             unsuccessful.push(pair.key);
         }
     }
@@ -283,7 +231,7 @@ pub(super) async fn bulk_delete(Extracted(plane): Ctx, Path((_, namespace)): Nam
     let mut unsuccessful = Vec::new();
     let mut count = 0;
     for key in items.iter().filter_map(|item| item.as_str().or(item["name"].as_str())) {
-        match Call::new(Method::DELETE, key_target(key)).ask(&plane, &namespace).await {
+        match call(Method::DELETE, key_target(key), &namespace).ask(&plane).await {
             Ok(_) => count += 1,
             Err(_) => unsuccessful.push(key),
         }
@@ -294,8 +242,8 @@ pub(super) async fn bulk_delete(Extracted(plane): Ctx, Path((_, namespace)): Nam
 /// `POST bulk/get`.
 pub(super) async fn bulk_get(Extracted(plane): Ctx, Path((_, namespace)): Name, body: Bytes) -> Answer {
     known(&plane, &namespace)?;
-    let call = Call { body, ..Call::new(Method::POST, "/bulk/get".to_owned()) };
-    let told = call.ask(&plane, &namespace).await?;
+    let asked = Call { body, ..call(Method::POST, "/bulk/get".to_owned(), &namespace) };
+    let told = asked.ask(&plane).await?;
     let values: BTreeMap<String, Value> = serde_json::from_slice(&told.body).unwrap_or_default();
     ok(json!({ "values": values }))
 }
@@ -311,7 +259,7 @@ pub(super) async fn clear(plane: &Plane, namespace: &str) -> Result<(), Refusal>
             return Ok(());
         }
         for key in keys.iter().filter_map(|key| key["name"].as_str()) {
-            Call::new(Method::DELETE, key_target(key)).ask(plane, namespace).await?;
+            call(Method::DELETE, key_target(key), namespace).ask(plane).await?;
         }
     }
 }

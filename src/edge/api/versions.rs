@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use super::super::record::{Deployment, Script, Share, State, fresh_uuid, now};
 use super::answer::{Answer, Paging, Refusal, ok, ok_with, page};
 use super::upload::{self, Basis};
-use super::{Ctx, FlagQuery, Name, Names, show, source_of};
+use super::{Ctx, FlagQuery, Name, Names, migrations, show, source_of};
 
 /// `GET versions`: the newest first.
 pub(super) async fn list(Extracted(plane): Ctx, Path((_, name)): Name, Query(paging): Query<Paging>) -> Answer {
@@ -41,20 +41,27 @@ pub(super) async fn create(
         return Err(Refusal::no_worker(&name));
     }
     let source = source_of(&headers);
-    let upload = Box::pin(upload::read(&plane, request)).await?;
+    let before = plane.state().scripts.get(&name).and_then(|script| script.latest().cloned());
+    let upload = Box::pin(upload::read(&plane, request, before.as_deref())).await?;
     let edit = |state: &mut State| {
         let script = state.scripts.get(&name).cloned().ok_or_else(|| Refusal::no_worker(&name))?;
-        let basis = Basis { plane: &plane, state, script: Some(&script), name: &name, strict: flags.strict() };
+        let mut script = Script::clone(&script);
+        let outcome = migrations::apply_to_version(&mut script, &upload.metadata)?;
+        let declared = outcome.reconciliation.is_some();
+        let basis = Basis { plane: &plane, state, script: Some(&script), name: &name, strict: flags.strict(), declared };
         let version = Arc::new(upload::version(&basis, &upload, &source, "version_upload")?);
-        if let Some(script) = state.script_mut(&name) {
-            script.versions.push(Arc::clone(&version));
-            script.forget_old();
-        }
-        Ok::<_, Refusal>(version)
+        script.versions.push(Arc::clone(&version));
+        script.forget_old();
+        state.scripts.insert(name.clone(), Arc::new(script));
+        Ok::<_, Refusal>((version, outcome.reconciliation))
     };
-    let (version, startup) = Box::pin(plane.change_if_valid(edit, |state| Some(deployed(state, &name)))).await?;
+    let ((version, reconciliation), startup) =
+        Box::pin(plane.change_if_valid(edit, |state| Some(deployed(state, &name)))).await?;
     let mut shown = show::version(&version);
     shown["startup_time_ms"] = json!(startup.as_millis());
+    if let Some(reconciliation) = reconciliation {
+        shown["exports_reconciliation"] = reconciliation;
+    }
     ok(shown)
 }
 

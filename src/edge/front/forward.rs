@@ -19,6 +19,7 @@ use hyper::body::Incoming;
 use hyper_util::rt::TokioIo;
 
 use super::super::runtime::pool::{Body, Lease, SendError};
+use super::super::runtime::track::Track;
 use super::super::runtime::{Entry, Runtime, Supervisor};
 use super::table::Hit;
 
@@ -60,7 +61,10 @@ pub(super) async fn answer(mut request: Request<Incoming>, peer: SocketAddr, sup
 
     let since = Instant::now();
     loop {
-        let (table, entry) = supervisor.enter();
+        let (table, entry) = supervisor.enter(|table| match table.find(scheme, &host, &path) {
+            Hit::Worker(script) => table.track(script),
+            Hit::Nothing => Track::Overlapping,
+        });
         let script = match table.find(scheme, &host, &path) {
             Hit::Worker(script) => script,
             Hit::Nothing => return text(StatusCode::NOT_FOUND, &format!("no Worker answers for {host} here\n")),

@@ -10,6 +10,7 @@
 use std::collections::BTreeMap;
 
 use super::super::record::State;
+use super::super::runtime::track::{Track, exclusive};
 use super::pattern::Pattern;
 
 /// The account's part of `<worker>.<subdomain>.workers.dev`.
@@ -26,6 +27,7 @@ pub(in crate::edge) struct Table {
 #[derive(Debug)]
 struct Served {
     named: bool,
+    track: Track,
     /// Version ids with their shares of a hundred.
     versions: Vec<(String, f64)>,
 }
@@ -45,9 +47,11 @@ impl Table {
         let parse = |route: &super::super::record::Route| Some((Pattern::parse(&route.pattern).ok()?, route.script.clone()));
         let mut routes: Vec<_> = state.account.routes.values().filter_map(parse).collect();
         routes.sort_by(|a, b| a.0.specificity(&b.0));
+        let stopped = exclusive(state);
         let served = state.scripts.values().map(|script| {
+            let track = if stopped.contains(script.name.as_str()) { Track::Exclusive } else { Track::Overlapping };
             let versions = script.serving().into_iter().map(|(version, share)| (version.id.clone(), share)).collect();
-            (script.name.clone(), Served { named: script.subdomain.enabled, versions })
+            (script.name.clone(), Served { named: script.subdomain.enabled, track, versions })
         });
         Self { routes, scripts: served.collect() }
     }
@@ -64,6 +68,11 @@ impl Table {
             Some((name, served)) if served.named => Hit::Worker(name),
             _ => Hit::Nothing,
         }
+    }
+
+    /// How a Worker's process is replaced.
+    pub(in crate::edge) fn track(&self, script: &str) -> Track {
+        self.scripts.get(script).map_or(Track::Overlapping, |served| served.track)
     }
 
     /// The version of a Worker that answers: the one asked for, if it is part of the deployment, or else by share.
@@ -105,6 +114,7 @@ mod tests {
         routes.sort_by(|a, b| a.0.specificity(&b.0));
         let served = |named, versions: &[(&str, f64)]| Served {
             named,
+            track: Track::Overlapping,
             versions: versions.iter().map(|(id, share)| ((*id).to_owned(), *share)).collect(),
         };
         let scripts = [

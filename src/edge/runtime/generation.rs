@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::super::EdgeError;
-use super::config::{CRON_SOCKET, Config};
+use super::config::{Config, EVENTS_SOCKET};
 use super::guard::Guard;
 use super::pool::Pool;
 use super::process::{Launch, Process, StartError};
@@ -32,7 +32,7 @@ pub(in crate::edge) struct Generation {
     /// Counts the requests in it.
     pub(in crate::edge) requests: TaskTracker,
     pools: BTreeMap<(String, String), Pool>,
-    cron: Pool,
+    events: Pool,
     folder: PathBuf,
     process: Mutex<Option<Process>>,
     pid: Option<u32>,
@@ -75,7 +75,7 @@ impl Generation {
             startup: since.elapsed(),
             requests: TaskTracker::new(),
             pools: pools.collect(),
-            cron: Pool::new(open, CRON_SOCKET),
+            events: Pool::new(open, EVENTS_SOCKET),
             folder,
             pid: process.pid(),
             process: Mutex::new(Some(process)),
@@ -89,9 +89,9 @@ impl Generation {
         self.pools.get(&(script.to_owned(), version.to_owned()))
     }
 
-    /// Connections to the helper that fires crons.
-    pub(in crate::edge) fn cron(&self) -> &Pool {
-        &self.cron
+    /// Connections to the helper that calls the handlers which HTTP cannot reach.
+    pub(in crate::edge) fn events(&self) -> &Pool {
+        &self.events
     }
 
     /// The process's id.
@@ -112,6 +112,11 @@ impl Generation {
             }
             () = self.retired.cancelled() => None,
         }
+    }
+
+    /// What the process has said so far.
+    pub(in crate::edge) async fn said(&self) -> Option<String> {
+        self.process.lock().await.as_ref()?.last_words()
     }
 
     /// Notes that a request in it has ended.

@@ -3,12 +3,15 @@
 //! Goes in: states of the edge. Comes out: for each request the generation that answers it. A new configuration is started
 //! beside the running one; when it listens, routing and process are switched in one step, and the old process ends when
 //! its requests are done. Starting is also the validation: what does not start is refused and the running one stays.
+//! Workers with Durable Objects run in a process of their own ([`track`]): a new configuration is tried with objects in
+//! memory, then the old process ends, then the new one starts, and requests wait meanwhile.
 //!
 //! **Invariant:** a request that has entered a generation finishes in it; nothing ends a generation that is current.
 
 use std::time::Duration;
 
 pub(super) mod config;
+pub(super) mod events;
 mod generation;
 mod guard;
 mod locate;
@@ -16,6 +19,7 @@ pub(super) mod pool;
 mod process;
 pub(super) mod store;
 mod supervisor;
+pub(super) mod track;
 
 pub use guard::{LEAD_VERB, lead_group};
 pub use locate::find_workerd;

@@ -1,11 +1,11 @@
-//! The process that keeps KV.
+//! The process that keeps KV and D1.
 //!
-//! Goes in: the folder of the store. Comes out: one Unix socket behind which every namespace is; the namespace stands in
-//! a header that only the runtime's configuration and the edge itself set.
+//! Goes in: the folder of the store. Comes out: one Unix socket behind which every namespace and every database is; which
+//! one is meant stands in a header that only the runtime's configuration and the edge itself set.
 //!
 //! The listening socket is the edge's: a process that ends is replaced, and who connects meanwhile waits in the socket's
-//! backlog. Any number of namespaces needs no restart, because a module of ours hands the header on to the runtime's own
-//! KV service (bundled with workerd from 2026-11).
+//! backlog. Any number of namespaces and databases needs no restart, because a module of ours hands the header on to the
+//! runtime's own services (bundled with workerd from 2026-11).
 //!
 //! **Invariant:** swaps of Workers do not touch this process.
 
@@ -27,20 +27,45 @@ use super::process::{Launch, Process, StartError};
 
 /// The header that says which namespace is meant.
 pub(in crate::edge) const NAMESPACE_HEADER: &str = "x-trunkline-kv-namespace";
+/// The header that says which database is meant.
+pub(in crate::edge) const DATABASE_HEADER: &str = "x-trunkline-d1-database";
 /// For how long the process may take to finish what it does.
 const STOP_LIMIT: Duration = Duration::from_secs(10);
 
-/// Chooses the namespace by header, then does what the runtime's KV service does.
+/// Chooses namespace or database by header, then does what the runtime's own service does. `__query` is the remote call of
+/// a database's binding, which cannot pass a socket as it is; `__drop` forgets a database with its file.
 const ROUTER: &str = r#"import kv from "./kv.js";
+import D1, { D1Database as Base } from "./d1.js";
 export { KVNamespace } from "./kv.js";
+export class D1Database extends Base {
+  async drop() { await this.ctx.storage.deleteAll(); }
+}
+export class Databases extends D1 {}
 export default {
-  fetch(request, env) {
-    return kv.fetch(request, env, { props: { namespace: request.headers.get("HEADER") } });
+  async fetch(request, env, ctx) {
+    const database = request.headers.get("DATABASE_HEADER");
+    if (database === null) {
+      return kv.fetch(request, env, { props: { namespace: request.headers.get("NAMESPACE_HEADER") } });
+    }
+    const target = ctx.exports.Databases({ props: { database } });
+    switch (new URL(request.url).pathname) {
+      case "/__query":
+        try {
+          return Response.json({ answer: await target.query(await request.json()) });
+        } catch (error) {
+          return Response.json({ error: String(error.message ?? error) });
+        }
+      case "/__drop":
+        await env.DATABASE.getByName(database).drop();
+        return new Response(null, { status: 204 });
+      default:
+        return target.fetch(request);
+    }
   },
 };
 "#;
 
-/// The KV store, started when it is first needed.
+/// The store of KV and D1, started when it is first needed.
 pub(in crate::edge) struct Store {
     inner: Arc<Inner>,
     started: AsyncMutex<Option<tokio::task::JoinHandle<()>>>,
@@ -142,7 +167,7 @@ impl Inner {
                     // Ends only where the process ended by itself.
                     status = process.ended() => {
                         *self.pid.lock().unwrap_or_else(PoisonError::into_inner) = None;
-                        tracing::error!(?status, said = process.last_words(), "The KV process ended; it is started again.");
+                        tracing::error!(?status, said = process.last_words(), "The process of KV and D1 ended; it is started again.");
                     }
                     // Nothing was awaited in the process that is lost here.
                     () = stop.cancelled() => return process.stop(STOP_LIMIT).await,
@@ -155,7 +180,7 @@ impl Inner {
             }
             match self.launch().await {
                 Ok(process) => current = Some(process),
-                Err(error) => tracing::error!(%error, "The KV process does not start."),
+                Err(error) => tracing::error!(%error, "The process of KV and D1 does not start."),
             }
         }
     }
@@ -174,15 +199,26 @@ const config :Workerd.Config = (
   sockets = [(name = \"kv\", address = \"unix:kv.sock\", http = (), service = \"kv\")],
 );
 const kv :Workerd.Worker = (
-  modules = [(name = \"router.js\", esModule = {}), (name = \"kv.js\", bundled = \"/workerd/kv.js\")],
+  modules = [
+    (name = \"router.js\", esModule = {}),
+    (name = \"kv.js\", bundled = \"/workerd/kv.js\"),
+    (name = \"d1.js\", bundled = \"/workerd/d1.js\"),
+  ],
   compatibilityDate = \"2026-06-01\",
-  bindings = [(name = \"SHARD\", durableObjectNamespace = \"KVNamespace\"), (name = \"BLOBS\", service = \"blobs\")],
-  durableObjectNamespaces = [(className = \"KVNamespace\", uniqueKey = \"trunkline-kv\", enableSql = true)],
+  bindings = [
+    (name = \"SHARD\", durableObjectNamespace = \"KVNamespace\"),
+    (name = \"BLOBS\", service = \"blobs\"),
+    (name = \"DATABASE\", durableObjectNamespace = \"D1Database\"),
+  ],
+  durableObjectNamespaces = [
+    (className = \"KVNamespace\", uniqueKey = \"trunkline-kv\", enableSql = true),
+    (className = \"D1Database\", uniqueKey = \"trunkline-d1\", enableSql = true),
+  ],
   durableObjectStorage = (localDisk = \"do\"),
 );
 ",
         disk("do"),
         disk("blobs"),
-        quote(&ROUTER.replace("HEADER", NAMESPACE_HEADER))
+        quote(&ROUTER.replace("DATABASE_HEADER", DATABASE_HEADER).replace("NAMESPACE_HEADER", NAMESPACE_HEADER))
     )
 }

@@ -161,6 +161,20 @@ impl Bench {
         self.done("POST", &format!("/workers/scripts/{name}/deployments"), Some(body)).await;
     }
 
+    /// What a host answers in JSON; it has to succeed.
+    pub(super) async fn json(&self, host: &str, path: &str) -> Value {
+        let (status, said) = self.get(host, path).await;
+        assert_eq!(status, 200, "{path}: {said}");
+        serde_json::from_str(&said).unwrap_or_else(|error| panic!("{path}: {error}: {said}"))
+    }
+
+    /// Replaces a Worker twenty times, by versions that differ.
+    pub(super) async fn swap(&self, name: &str, code: &str, bindings: &Value) {
+        for round in 0..20 {
+            self.release(name, &format!("{code}\n// {round}"), bindings.clone()).await;
+        }
+    }
+
     /// What a host answers: status and text.
     pub(super) async fn get(&self, host: &str, path: &str) -> (u16, String) {
         let url = format!("http://{}{path}", self.edge().http_addr());

@@ -55,7 +55,11 @@ async fn what_the_edge_has_not_is_refused_and_what_does_not_exist_has_cloudflare
     let body = json!({ "versions": [{ "version_id": "none", "percentage": 100 }] });
     assert_eq!(bench.refused("POST", "/workers/scripts/api/deployments", Some(body)).await, (404, 10222));
     for (binding, code) in [
-        (json!({ "name": "B", "type": "r2_bucket", "bucket_name": "b" }), 10021),
+        (json!({ "name": "B", "type": "vectorize", "index_name": "b" }), 10021),
+        (json!({ "name": "B", "type": "r2_bucket", "bucket_name": "none" }), 10085),
+        (json!({ "name": "D", "type": "d1", "id": "none" }), 10181),
+        (json!({ "name": "Q", "type": "queue", "queue_name": "none" }), 100_124),
+        (json!({ "name": "L", "type": "ratelimit", "namespace_id": "1", "simple": { "limit": 1, "period": 7 } }), 10021),
         (json!({ "name": "K", "type": "kv_namespace" }), 10021),
         (json!({ "name": "K", "type": "kv_namespace", "namespace_id": "none" }), 10041),
         (json!({ "name": "S", "type": "service", "service": "none" }), 10143),

@@ -12,7 +12,7 @@ use tokio::process::Command;
 use super::bench::{ACCOUNT, Bench, TOKEN, cache};
 
 /// Runs wrangler in a project; what it said. Fails with it where wrangler fails.
-async fn wrangler(bench: &Bench, project: &Path, arguments: &[&str], input: &str) -> String {
+pub(super) async fn wrangler(bench: &Bench, project: &Path, arguments: &[&str], input: &str) -> String {
     let program = cache().join("node_modules/wrangler/bin/wrangler.js");
     assert!(program.exists(), "these tests need wrangler: run tests/run, which installs it (npm install wrangler@4.86.0)");
     let mut command = Command::new("node");

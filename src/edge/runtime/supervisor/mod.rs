@@ -5,6 +5,7 @@
 //! **Invariant:** table, state and generation are switched in one step, and a request is counted in its generation under
 //! the same lock.
 
+mod prepare;
 mod revive;
 
 use std::collections::VecDeque;
@@ -21,16 +22,23 @@ use crate::edge::record::State;
 use crate::edge::seal::Seal;
 use crate::edge::{EdgeError, INSTALL_HINT};
 
+use super::config::Config;
 use super::generation::Generation;
 use super::guard::Guard;
 use super::process::StartError;
 use super::store::Store;
+use super::track::Track;
 use super::{Runtime, config, locate, pool};
+use crate::model::Digest;
+
+pub(in crate::edge) use prepare::Prepared;
 
 /// For how long requests on a replaced generation may go on.
 const DRAIN: Duration = Duration::from_secs(30);
 /// For how long a validated configuration is kept running for the deployment that is likely to follow.
 const CANDIDATE: Duration = Duration::from_secs(20);
+/// For how long requests on a process with Durable Objects may go on when it is replaced: others wait for its successor.
+const HANDOVER: Duration = Duration::from_secs(5);
 /// How many replaced processes may linger for work that outlives its response.
 const LINGERING: usize = 8;
 /// What is current: replaced as a whole.
@@ -38,8 +46,31 @@ const LINGERING: usize = 8;
 struct Live {
     table: Arc<Table>,
     state: Arc<State>,
+    overlapping: Slot,
+    exclusive: Slot,
+}
+
+/// What runs on one track.
+#[derive(Clone, Default)]
+struct Slot {
     generation: Option<Arc<Generation>>,
     trouble: Option<(u32, String)>,
+}
+
+impl Live {
+    fn slot(&self, track: Track) -> &Slot {
+        match track {
+            Track::Overlapping => &self.overlapping,
+            Track::Exclusive => &self.exclusive,
+        }
+    }
+
+    fn slot_mut(&mut self, track: Track) -> &mut Slot {
+        match track {
+            Track::Overlapping => &mut self.overlapping,
+            Track::Exclusive => &mut self.exclusive,
+        }
+    }
 }
 
 /// The supervisor of all processes.
@@ -72,16 +103,10 @@ struct Engine {
     data: PathBuf,
     store: Store,
     candidate: Mutex<Option<Arc<Generation>>>,
+    /// The configuration with Durable Objects that was tried last, and ran.
+    tried: Mutex<Option<Digest>>,
     /// Last, so that it is dropped last: the group ends with it.
     guard: Arc<Guard>,
-}
-
-/// What a change of the state means for the processes.
-pub(in crate::edge) enum Prepared {
-    /// The running one stays.
-    Keep,
-    /// Another takes over; `None` where nothing serves any more.
-    Switch(Option<Arc<Generation>>),
 }
 
 /// A request's way to a Worker.
@@ -113,13 +138,14 @@ impl Supervisor {
                 let guard = Arc::new(Guard::start(settings.guard.clone(), &data.join("processes"))?);
                 clear(&run)?;
                 let store = Store::new(&workerd, Arc::clone(&guard), &data.join("kv"), &run)?;
-                (Some(Engine { workerd, version, data, store, candidate: Mutex::new(None), guard }), String::new())
+                let (candidate, tried) = (Mutex::new(None), Mutex::new(None));
+                (Some(Engine { workerd, version, data, store, candidate, tried, guard }), String::new())
             }
             Err(EdgeError::WorkerdMissing) => (None, INSTALL_HINT.to_owned()),
             Err(error) => return Err(error),
         };
         let state = Arc::new(State::default());
-        let live = Live { table: Arc::new(Table::new(&state)), state, generation: None, trouble: None };
+        let live = Live { table: Arc::new(Table::new(&state)), state, overlapping: Slot::default(), exclusive: Slot::default() };
         Ok(Arc::new(Self {
             live: RwLock::new(live),
             engine,
@@ -136,10 +162,16 @@ impl Supervisor {
     pub(in crate::edge) fn runtime(&self) -> Runtime {
         let Some(engine) = &self.engine else { return Runtime::Missing { hint: self.missing.clone() } };
         let version = engine.version.clone();
-        match self.live().trouble.clone() {
+        let live = self.live();
+        match live.overlapping.trouble.clone().or_else(|| live.exclusive.trouble.clone()) {
             Some((attempts, said)) => Runtime::Restarting { version, attempts, said },
             None => Runtime::Running { version },
         }
+    }
+
+    /// Whether Workers may reach private addresses.
+    pub(in crate::edge) fn private_network(&self) -> bool {
+        self.settings.private_network
     }
 
     /// The state that is live.
@@ -154,112 +186,89 @@ impl Supervisor {
         Ok(Some(engine.store.pool()))
     }
 
-    /// The routing table, and the way into the generation that goes with it.
-    pub(in crate::edge) fn enter(&self) -> (Arc<Table>, Option<Entry>) {
+    /// The routing table, and the way into the generation that goes with it on the track that is chosen by it.
+    pub(in crate::edge) fn enter(&self, choose: impl FnOnce(&Table) -> Track) -> (Arc<Table>, Option<Entry>) {
         let live = self.live.read().unwrap_or_else(PoisonError::into_inner);
+        let generation = live.slot(choose(&live.table)).generation.as_ref();
         // The token is taken under the lock: a switch that follows finds it counted.
-        let entry = live.generation.as_ref().map(|g| Entry { generation: Arc::clone(g), _token: g.requests.token() });
+        let entry = generation.map(|g| Entry { generation: Arc::clone(g), _token: g.requests.token() });
         (Arc::clone(&live.table), entry)
+    }
+
+    /// The way into the generation that runs a Worker.
+    pub(in crate::edge) fn enter_for(&self, script: &str) -> Option<Entry> {
+        self.enter(|table| table.track(script)).1
     }
 
     /// The process ids that run now: Workers, KV. For tests and status.
     pub(in crate::edge) fn pids(&self) -> (Option<u32>, Option<u32>) {
-        let workers = self.live().generation.as_ref().and_then(|generation| generation.pid());
+        let live = self.live();
+        let generation = live.overlapping.generation.as_ref().or(live.exclusive.generation.as_ref());
+        let workers = generation.and_then(|generation| generation.pid());
         (workers, self.engine.as_ref().and_then(|engine| engine.store.pid()))
     }
 
-    /// Starts what a state needs, beside what runs. A refusal carries the runtime's message.
-    pub(in crate::edge) async fn prepare(&self, state: &State) -> Result<Prepared, PrepareError> {
-        let Some(engine) = &self.engine else { return Ok(Prepared::Keep) };
-        if !state.account.namespaces.is_empty() {
-            engine.store.ensure_started().await.map_err(PrepareError::Failed)?;
-        }
-        let config = config::render(state, &self.seal, self.settings.private_network).map_err(PrepareError::Failed)?;
-        let current = self.live().generation.clone();
-        let Some(config) = config else {
-            return Ok(if current.is_none() { Prepared::Keep } else { Prepared::Switch(None) });
-        };
-        if current.is_some_and(|generation| generation.digest == config.digest) {
-            return Ok(Prepared::Keep);
-        }
-        let kept = engine.candidate().take();
-        if let Some(candidate) = kept {
-            if candidate.digest == config.digest {
-                return Ok(Prepared::Switch(Some(candidate)));
-            }
-            self.retire(candidate);
-        }
-        let started = Generation::start(&engine.workerd, &engine.guard, &engine.data, &config).await;
-        match started {
-            Ok(generation) => Ok(Prepared::Switch(Some(generation))),
-            Err(StartError::Refused(said)) => Err(PrepareError::Refused(plain(&said))),
-            Err(StartError::Failed(error)) => Err(PrepareError::Failed(error)),
-        }
-    }
-
-    /// Validates a state that is not to serve yet, and keeps its process for the deployment that is likely to follow.
-    /// Returns how long it took to start.
-    pub(in crate::edge) async fn validate(self: &Arc<Self>, state: &State) -> Result<Duration, PrepareError> {
-        let (Prepared::Switch(Some(generation)), Some(engine)) = (self.prepare(state).await?, &self.engine) else {
-            return Ok(Duration::ZERO);
-        };
-        let startup = generation.startup;
-        let replaced = engine.candidate().replace(Arc::clone(&generation));
-        if let Some(replaced) = replaced {
-            self.retire(replaced);
-        }
-        let this = Arc::clone(self);
-        self.tasks.spawn(async move {
-            tokio::select! {
-                () = tokio::time::sleep(CANDIDATE) => {}
-                () = this.stop.cancelled() => {}
-            }
-            let Some(engine) = &this.engine else { return };
-            let unused = engine.candidate().take_if(|candidate| Arc::ptr_eq(candidate, &generation));
-            if let Some(unused) = unused {
-                this.retire(unused);
-            }
-        });
-        Ok(startup)
-    }
-
-    /// Lets go of what was prepared, where the change did not come about.
-    pub(in crate::edge) fn abandon(&self, prepared: Prepared) {
-        if let Prepared::Switch(Some(generation)) = prepared {
-            self.retire(generation);
-        }
-    }
-
-    /// Makes a state live, with its process. From here on every new request goes by it.
-    pub(in crate::edge) fn install(self: &Arc<Self>, state: Arc<State>, prepared: Prepared) {
+    /// Makes a state live, with its processes. From here on every new request goes by it. Returns when they run.
+    pub(in crate::edge) async fn install(self: &Arc<Self>, state: Arc<State>, prepared: Prepared) {
         let table = Arc::new(Table::new(&state));
-        let mut live = self.live.write().unwrap_or_else(PoisonError::into_inner);
-        live.table = table;
-        live.state = state;
-        if let Prepared::Switch(next) = prepared {
-            let old = std::mem::replace(&mut live.generation, next.clone());
-            live.trouble = None;
-            drop(live);
-            if let Some(next) = next {
-                self.watch(next);
+        let Prepared { overlapping, exclusive } = prepared;
+        let (mut retired, mut watched, mut stopped) = (None, None, None);
+        {
+            let mut live = self.live.write().unwrap_or_else(PoisonError::into_inner);
+            live.table = table;
+            live.state = Arc::clone(&state);
+            if let Some(next) = overlapping {
+                retired = std::mem::replace(&mut live.overlapping.generation, next.clone());
+                live.overlapping.trouble = None;
+                watched = next;
             }
-            if let Some(old) = old {
-                self.retire(old);
+            if exclusive.is_some() {
+                // Requests find nothing from here on, and wait.
+                stopped = live.exclusive.generation.take();
+                live.exclusive.trouble = None;
+            }
+        }
+        if let Some(next) = watched {
+            self.watch(next, Track::Overlapping);
+        }
+        if let Some(old) = retired {
+            self.retire(old);
+        }
+        if let Some(next) = exclusive {
+            if let Some(old) = stopped {
+                old.retire(HANDOVER, Duration::ZERO, CancellationToken::new()).await;
+            }
+            if let Some(config) = next {
+                self.follow(&config).await;
             }
         }
     }
 
-    /// Makes the state that was loaded live, whether or not its process starts; if not, it is tried again.
-    pub(in crate::edge) async fn resume(self: &Arc<Self>, state: State) {
-        let prepared = self.prepare(&state).await;
-        let state = Arc::new(state);
-        match prepared {
-            Ok(prepared) => self.install(state, prepared),
+    /// Starts the process with Durable Objects, after the one before it has ended; tries again if need be.
+    async fn follow(self: &Arc<Self>, config: &Config) {
+        let Some(engine) = &self.engine else { return };
+        match Generation::start(&engine.workerd, &engine.guard, &engine.data, config).await {
+            Ok(next) => self.replace(None, Some(next), Track::Exclusive),
             Err(error) => {
-                tracing::error!(%error, "The Workers do not start; they are tried again.");
-                self.install(state, Prepared::Keep);
-                self.revive(None, error.to_string());
+                let error = PrepareError::of(error);
+                tracing::error!(%error, "The Workers with Durable Objects do not start; they are tried again.");
+                self.revive(None, error.to_string(), Track::Exclusive);
             }
+        }
+    }
+
+    /// Makes the state that was loaded live, whether or not its processes start; if not, they are tried again.
+    pub(in crate::edge) async fn resume(self: &Arc<Self>, state: State) {
+        let exclusive = self.prepare_exclusive(&state, false).await;
+        let exclusive = exclusive.inspect_err(|error| tracing::error!(%error, "The Workers with Durable Objects do not start."));
+        let overlapping = self.prepare_overlapping(&state).await;
+        let state = Arc::new(state);
+        let failed = overlapping.as_ref().err().map(ToString::to_string);
+        let prepared = Prepared { overlapping: overlapping.ok().flatten(), exclusive: exclusive.ok().flatten() };
+        self.install(state, prepared).await;
+        if let Some(error) = failed {
+            tracing::error!(error, "The Workers do not start; they are tried again.");
+            self.revive(None, error, Track::Overlapping);
         }
     }
 
@@ -275,15 +284,22 @@ impl Supervisor {
     /// Ends everything: waits for requests in hand, up to the drain's limit.
     pub(in crate::edge) async fn shut_down(&self) {
         self.stop.cancel();
-        let current = self.live.write().unwrap_or_else(PoisonError::into_inner).generation.take();
-        if let Some(current) = current {
-            self.retire(current);
-        }
+        let (overlapping, exclusive) = {
+            let mut live = self.live.write().unwrap_or_else(PoisonError::into_inner);
+            (live.overlapping.generation.take(), live.exclusive.generation.take())
+        };
+        overlapping.into_iter().chain(exclusive).for_each(|current| self.retire(current));
         self.tasks.close();
         self.tasks.wait().await;
         if let Some(engine) = &self.engine {
             engine.store.stop().await;
         }
+    }
+
+    /// What a configuration is rendered from.
+    fn source<'a>(&'a self, engine: &'a Engine, state: &'a State, track: Track) -> config::Source<'a> {
+        let private_network = self.settings.private_network;
+        config::Source { state, seal: &self.seal, private_network, data: &engine.data, track, trial: false }
     }
 
     fn live(&self) -> std::sync::RwLockReadGuard<'_, Live> {
@@ -306,6 +322,10 @@ impl Supervisor {
 }
 
 impl Engine {
+    fn tried(&self) -> std::sync::MutexGuard<'_, Option<Digest>> {
+        self.tried.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn candidate(&self) -> std::sync::MutexGuard<'_, Option<Arc<Generation>>> {
         self.candidate.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -320,6 +340,15 @@ pub(in crate::edge) enum PrepareError {
     /// The machine is at fault.
     #[error(transparent)]
     Failed(EdgeError),
+}
+
+impl PrepareError {
+    fn of(error: StartError) -> Self {
+        match error {
+            StartError::Refused(said) => Self::Refused(plain(&said)),
+            StartError::Failed(error) => Self::Failed(error),
+        }
+    }
 }
 
 /// What the runtime said, without the names that only its configuration knows.

@@ -12,23 +12,23 @@ use crate::edge::record::State;
 use super::super::backoff;
 use super::super::config;
 use super::super::generation::Generation;
-use super::super::process::StartError;
-use super::{PrepareError, Supervisor, plain};
+use super::super::track::Track;
+use super::{PrepareError, Supervisor};
 
 impl Supervisor {
     /// Starts a new process when this one ends by itself.
-    pub(super) fn watch(self: &Arc<Self>, generation: Arc<Generation>) {
+    pub(super) fn watch(self: &Arc<Self>, generation: Arc<Generation>, track: Track) {
         let this = Arc::clone(self);
         self.tasks.spawn(async move {
             if let Some(said) = generation.crashed().await {
                 tracing::error!(%said, "The Workers' process ended; it is started again.");
-                this.revive(Some(generation), said);
+                this.revive(Some(generation), said, track);
             }
         });
     }
 
     /// Tries again and again to run the live state, as long as `dead` is what is current.
-    pub(super) fn revive(self: &Arc<Self>, dead: Option<Arc<Generation>>, said: String) {
+    pub(super) fn revive(self: &Arc<Self>, dead: Option<Arc<Generation>>, said: String, track: Track) {
         let this = Arc::clone(self);
         self.tasks.spawn(async move {
             let since = Instant::now();
@@ -36,19 +36,21 @@ impl Supervisor {
             for attempt in 0.. {
                 let state = {
                     let mut live = this.live.write().unwrap_or_else(PoisonError::into_inner);
-                    if !same(live.generation.as_ref(), dead.as_ref()) {
+                    let state = Arc::clone(&live.state);
+                    let slot = live.slot_mut(track);
+                    if !same(slot.generation.as_ref(), dead.as_ref()) {
                         return;
                     }
-                    live.trouble = Some((attempt, said.clone()));
-                    Arc::clone(&live.state)
+                    slot.trouble = Some((attempt, said.clone()));
+                    state
                 };
                 tokio::select! {
                     () = tokio::time::sleep(backoff(attempt)) => {}
                     () = this.stop.cancelled() => return,
                 }
-                match Box::pin(this.restart(&state)).await {
+                match Box::pin(this.restart(&state, track)).await {
                     Ok(next) => {
-                        this.replace(dead.as_ref(), next);
+                        this.replace(dead.as_ref(), next, track);
                         let downtime = since.elapsed().as_millis();
                         tracing::info!(downtime, "The Workers' process runs again.");
                         return;
@@ -62,30 +64,29 @@ impl Supervisor {
         });
     }
 
-    async fn restart(&self, state: &State) -> Result<Option<Arc<Generation>>, PrepareError> {
+    async fn restart(&self, state: &State, track: Track) -> Result<Option<Arc<Generation>>, PrepareError> {
         let Some(engine) = &self.engine else { return Ok(None) };
-        let Some(config) = config::render(state, &self.seal, self.settings.private_network).map_err(PrepareError::Failed)? else {
+        let Some(config) = config::render(self.source(engine, state, track)).map_err(PrepareError::Failed)? else {
             return Ok(None);
         };
-        match Generation::start(&engine.workerd, &engine.guard, &engine.data, &config).await {
-            Ok(generation) => Ok(Some(generation)),
-            Err(StartError::Refused(said)) => Err(PrepareError::Refused(plain(&said))),
-            Err(StartError::Failed(error)) => Err(PrepareError::Failed(error)),
-        }
+        let started = Generation::start(&engine.workerd, &engine.guard, &engine.data, &config).await;
+        started.map(Some).map_err(PrepareError::of)
     }
 
-    fn replace(self: &Arc<Self>, dead: Option<&Arc<Generation>>, next: Option<Arc<Generation>>) {
+    /// Puts a process in the place of one that ended, or of none.
+    pub(super) fn replace(self: &Arc<Self>, dead: Option<&Arc<Generation>>, next: Option<Arc<Generation>>, track: Track) {
         let mut live = self.live.write().unwrap_or_else(PoisonError::into_inner);
-        if !same(live.generation.as_ref(), dead) {
+        let slot = live.slot_mut(track);
+        if !same(slot.generation.as_ref(), dead) {
             // A deployment came first.
             drop(live);
             return next.into_iter().for_each(|next| self.retire(next));
         }
-        live.generation.clone_from(&next);
-        live.trouble = None;
+        slot.generation.clone_from(&next);
+        slot.trouble = None;
         drop(live);
         dead.into_iter().for_each(|dead| self.retire(Arc::clone(dead)));
-        next.into_iter().for_each(|next| self.watch(next));
+        next.into_iter().for_each(|next| self.watch(next, track));
     }
 }
 

@@ -13,6 +13,14 @@ use serde_json::Value;
 
 use crate::model::Digest;
 
+mod binding;
+mod links;
+mod resources;
+
+pub(super) use binding::{Binding, Limit};
+pub(super) use links::{Certificate, Hyperdrive, Service};
+pub(super) use resources::{Bucket, Consumer, Database, Queue};
+
 /// How many versions of a Worker can be deployed, as at Cloudflare; older ones are forgotten unless they serve.
 pub(super) const DEPLOYABLE_VERSIONS: usize = 100;
 
@@ -25,6 +33,7 @@ pub(super) struct State {
 
 /// What belongs to no single Worker.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub(super) struct Account {
     /// KV namespaces: id to title.
     pub(super) namespaces: BTreeMap<String, String>,
@@ -32,6 +41,18 @@ pub(super) struct Account {
     pub(super) zones: BTreeMap<String, String>,
     /// Routes by id.
     pub(super) routes: BTreeMap<String, Route>,
+    /// D1 databases by id.
+    pub(super) databases: BTreeMap<String, Database>,
+    /// Queues by id.
+    pub(super) queues: BTreeMap<String, Queue>,
+    /// R2 buckets by id. The id is of the edge alone: the wire knows a bucket by jurisdiction and name.
+    pub(super) buckets: BTreeMap<String, Bucket>,
+    /// Databases behind Hyperdrive, by id.
+    pub(super) hyperdrives: BTreeMap<String, Hyperdrive>,
+    /// Services of the edge's own network, by id.
+    pub(super) services: BTreeMap<String, Service>,
+    /// Certificates by id.
+    pub(super) certificates: BTreeMap<String, Certificate>,
 }
 
 /// One route: which Worker answers for the URLs that match the pattern.
@@ -62,6 +83,20 @@ pub(super) struct Script {
     /// Newest first; the first is the active one.
     pub(super) deployments: Vec<Deployment>,
     pub(super) last_deployed_from: String,
+    /// The tag of the last migration of Durable Objects.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) migration_tag: Option<String>,
+    /// The Durable Objects that the Worker owns, by their classes' names.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub(super) objects: BTreeMap<String, Objects>,
+}
+
+/// The Durable Objects of one class.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Objects {
+    /// 32 hex digits: what the objects are kept under. It stays when the class gets another name or another Worker.
+    pub(super) id: String,
+    pub(super) sqlite: bool,
 }
 
 /// Whether a Worker answers on its own name.
@@ -99,6 +134,21 @@ pub(super) struct Version {
     pub(super) placement: Value,
     pub(super) usage_model: String,
     pub(super) startup_time_ms: u64,
+    /// Declared classes of Durable Objects, as they came.
+    #[serde(default, skip_serializing_if = "Value::is_null")]
+    pub(super) exports: Value,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) assets: Option<Assets>,
+}
+
+/// The static assets of a version.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(super) struct Assets {
+    /// Digest of the manifest: the folder that holds the files.
+    pub(super) site: Digest,
+    /// `html_handling` and so on, as they came.
+    #[serde(default)]
+    pub(super) config: Value,
 }
 
 /// One module of a version; its bytes are a file named for their digest.
@@ -108,37 +158,6 @@ pub(super) struct Module {
     pub(super) content_type: String,
     pub(super) sha256: Digest,
     pub(super) size: u64,
-}
-
-/// What a Worker finds in `env`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "type", rename_all = "snake_case")]
-pub(super) enum Binding {
-    PlainText {
-        text: String,
-    },
-    Json {
-        json: Value,
-    },
-    SecretText {
-        /// The age ciphertext, base64.
-        sealed: String,
-        /// Keyed digest of the value: equal values have equal marks.
-        mark: String,
-    },
-    KvNamespace {
-        namespace_id: String,
-    },
-    Service {
-        service: String,
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        environment: Option<String>,
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        entrypoint: Option<String>,
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        props: Option<Value>,
-    },
-    VersionMetadata,
 }
 
 /// Which versions serve, and in which shares.
@@ -157,20 +176,6 @@ pub(super) struct Share {
     pub(super) version_id: String,
     /// 0 to 100.
     pub(super) percentage: f64,
-}
-
-impl Binding {
-    /// The wire's word for it.
-    pub(super) fn kind(&self) -> &'static str {
-        match self {
-            Self::PlainText { .. } => "plain_text",
-            Self::Json { .. } => "json",
-            Self::SecretText { .. } => "secret_text",
-            Self::KvNamespace { .. } => "kv_namespace",
-            Self::Service { .. } => "service",
-            Self::VersionMetadata => "version_metadata",
-        }
-    }
 }
 
 impl Script {
@@ -204,6 +209,11 @@ impl Script {
         }
     }
 
+    /// The version that the Worker's Durable Objects run, and that others bind.
+    pub(super) fn runs_objects(&self, version: &Version) -> bool {
+        !self.objects.is_empty() && self.principal().is_some_and(|principal| principal.id == version.id)
+    }
+
     /// Forgets versions beyond the newest hundred that do not serve, and deployments beyond the newest hundred.
     pub(super) fn forget_old(&mut self) {
         self.deployments.truncate(DEPLOYABLE_VERSIONS);
@@ -221,6 +231,14 @@ impl State {
     /// The Worker, to be changed: a copy of its own from then on.
     pub(super) fn script_mut(&mut self, name: &str) -> Option<&mut Script> {
         self.scripts.get_mut(name).map(Arc::make_mut)
+    }
+
+    /// Where the Durable Objects with this id are: Worker and class.
+    pub(super) fn objects(&self, id: &str) -> Option<(&Script, &str)> {
+        self.scripts.values().find_map(|script| {
+            let (class, _) = script.objects.iter().find(|(_, objects)| objects.id == id)?;
+            Some((script.as_ref(), class.as_str()))
+        })
     }
 
     /// What belongs to no single Worker, to be changed.
