@@ -103,6 +103,7 @@
 //! | `secrets` | values encrypted with age: open, seal; implements the resolver of `model` | model, document |
 //! | `source` | Git: remote, database, choice of a commit, its tree, notes and revert commits | model, record |
 //! | `boundary` | the named boundaries of an apply, at which the crash tests kill the process; nothing without their feature | — |
+//! | `build` | a project's own bundler, isolated, without network: a request of the definitions to the modules of a Worker; what was built, by its digest | model, document |
 //! | `agent` | the host executor: what is on a host, and changing it | model, plan, boundary |
 //! | `provider` | observe and change the sorts of target behind one trait: the REST API of Cloudflare and the edge, hosts | model, plan, agent, boundary |
 //! | `store` | durable records: journal, inventory, bundles | model, plan, record |
@@ -123,6 +124,7 @@
 pub mod agent;
 pub mod apply;
 pub mod boundary;
+pub mod build;
 pub mod cli;
 pub mod daemon;
 pub mod definition;

@@ -140,6 +140,9 @@ pub(super) enum Verb {
     Resume(Resume),
     /// Serve the self-hosted Workers plane: the Workers REST API in front of the real workerd
     Edge(Edge),
+    /// Make the root of a build within its namespaces, and run it
+    #[command(name = crate::build::INSIDE_VERB, hide = true)]
+    BuildInside,
     /// Lead the process group of an edge's runtime, and end it when standard input ends
     #[command(name = crate::edge::LEAD_VERB, hide = true)]
     EdgeGuard,
@@ -157,11 +160,15 @@ pub(super) enum Verb {
 #[command(after_help = "\
 Examples:
   trunkline check                    the folder you are in
-  trunkline check --output json      for an editor or a pull request")]
+  trunkline check --output json      for an editor or a pull request
+  trunkline check --build            run the builds as well, isolated as the daemon runs them")]
 pub(super) struct Check {
     /// The folder of definitions
     #[arg(default_value = ".")]
     pub(super) folder: PathBuf,
+    /// Run the builds of Workers; without it they are named, and not run
+    #[arg(long)]
+    pub(super) build: bool,
     #[arg(long, value_enum, default_value_t, value_name = "FORM")]
     pub(super) output: Output,
 }

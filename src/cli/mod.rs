@@ -78,6 +78,10 @@ async fn dispatch(arguments: Arguments) -> Result<u8, Failure> {
         Verb::Rollback(verb) => rollback::rollback(&global, &verb).await,
         Verb::Resume(verb) => rollback::resume(&global, &verb).await,
         Verb::Edge(verb) => edge::edge(&verb).await,
+        Verb::BuildInside => {
+            crate::build::inside()?;
+            Ok(OK)
+        }
         Verb::EdgeGuard => {
             crate::edge::lead_group()?;
             Ok(OK)

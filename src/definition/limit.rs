@@ -10,6 +10,8 @@ pub const FILES: usize = 10_000;
 pub const SOURCE: u64 = 10 * 1024 * 1024;
 /// All modules of one Worker together, in bytes.
 pub const MODULES: u64 = 10 * 1024 * 1024;
+/// All files that one build sees, in bytes.
+pub const BUILD_INPUTS: u64 = 64 * 1024 * 1024;
 /// A template, and what it renders to, in bytes.
 pub const TEMPLATE: u64 = 256 * 1024;
 /// A file of rules, in bytes.

@@ -10,6 +10,7 @@
 //! input makes it panic, and no input makes it read or keep more than the bounds of [`limit`].
 
 mod bindings;
+mod build;
 mod cache;
 mod contested;
 mod cron;
