@@ -111,6 +111,7 @@
 //! | `trigger` | why to look: watch, poll, schedule; one closed enum, and the queue that lets bursts coalesce | model |
 //! | `reconcile` | one pass: resolve, observe, take up what a crash left, plan, judge, apply, record; rollback and quarantine | above |
 //! | `edge` | the self-hosted Workers plane: REST API, bundles on disk, supervision of workerd | model |
+//! | `import` | the files of wrangler to definitions, and a list of what they cannot say | model, document, definition |
 //! | `daemon` | wire everything; wake, fetch, a pass for each environment, until told to stop; the control socket | above |
 //! | `cli` | the verbs, all text for the terminal, and the demo | above |
 //!
@@ -130,6 +131,7 @@ pub mod daemon;
 pub mod definition;
 pub mod document;
 pub mod edge;
+pub mod import;
 pub mod model;
 pub mod plan;
 pub mod policy;

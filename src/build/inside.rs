@@ -187,7 +187,11 @@ fn last_lines(text: &str) -> String {
     let plain: String = text
         .chars()
         .filter(|c| *c != '\r')
-        .map(|c| if c != '\n' && crate::document::is_deceptive(c) { '\u{fffd}' } else { c })
+        .map(|c| match c {
+            '\t' => ' ',
+            c if c != '\n' && crate::document::is_deceptive(c) => '\u{fffd}',
+            c => c,
+        })
         .collect();
     let lines: Vec<&str> = plain.lines().map(str::trim_end).filter(|line| !line.is_empty()).collect();
     lines[lines.len().saturating_sub(20)..].join("\n")

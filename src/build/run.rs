@@ -24,17 +24,8 @@ use crate::model::{BuildRequest, ResourceName};
 const UNSHARE: [&str; 2] = ["/usr/bin/unshare", "/bin/unshare"];
 
 /// A user, a network, mounts, processes and the rest of its own; the user is root there and nobody elsewhere.
-const NAMESPACES: [&str; 9] = [
-    "--user",
-    "--map-root-user",
-    "--net",
-    "--mount",
-    "--pid",
-    "--ipc",
-    "--uts",
-    "--fork",
-    "--kill-child=KILL",
-];
+const NAMESPACES: [&str; 9] =
+    ["--user", "--map-root-user", "--net", "--mount", "--pid", "--ipc", "--uts", "--fork", "--kill-child=KILL"];
 
 /// What starting and answering may take, beside the build itself.
 const GRACE: Duration = Duration::from_secs(20);

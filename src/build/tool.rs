@@ -81,7 +81,8 @@ pub(super) fn job(options: &Options, worker: &ResourceName, request: &BuildReque
         }
     };
     let search = search(&shown);
-    let mut tools: Vec<String> = shown.iter().filter_map(|folder| version(&folder.join("node_modules/.package-lock.json"))).collect();
+    let mut tools: Vec<String> =
+        shown.iter().filter_map(|folder| version(&folder.join("node_modules/.package-lock.json"))).collect();
     if let Some(program) = command.first_mut() {
         let missing = || BuildError::NoTool { worker: worker.clone(), program: program.clone() };
         if program.contains('/') && !program.starts_with('/') {
@@ -115,7 +116,8 @@ fn find(search: &[PathBuf], shown: &[PathBuf], program: &str) -> Option<PathBuf>
 
 fn env(shown: &[PathBuf], search: &[PathBuf], request: &BuildRequest) -> BTreeMap<String, String> {
     let joined = |folders: &[PathBuf]| folders.iter().map(|folder| folder.display().to_string()).collect::<Vec<_>>().join(":");
-    let packages: Vec<PathBuf> = shown.iter().map(|folder| folder.join("node_modules")).filter(|folder| folder.is_dir()).collect();
+    let packages: Vec<PathBuf> =
+        shown.iter().map(|folder| folder.join("node_modules")).filter(|folder| folder.is_dir()).collect();
     let mut env: BTreeMap<String, String> = [
         ("PATH", joined(search).as_str()),
         ("NODE_PATH", &joined(&packages)),

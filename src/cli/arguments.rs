@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use super::import::Import;
 use crate::model::{EnvironmentId, ResourceName, parse_interval};
 
 /// GitOps for hybrid infrastructure: what is merged is what runs, on Cloudflare Workers and on the hosts behind them.
@@ -150,6 +151,8 @@ pub(super) enum Verb {
     Demo(Demo),
     /// Print the JSON Schema of the definitions, for editors
     Schema(Schema),
+    /// Turn what exists elsewhere into definitions
+    Import(Import),
     /// Make keys, and encrypt values into the definitions
     Secrets(Secrets),
     /// Print a completion script for a shell

@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 
 use super::limit;
+use super::modules::matching;
 use super::origin::Tracing;
 use super::reading::Reading;
 use super::scope::Draft;
-use super::modules::matching;
 use super::written::{BuildToml, WorkerToml};
 use crate::document::{Fault, Place, Placed, shown};
 use crate::model::{BuildInput, BuildRequest, ModuleType, Recipe, TreeError};
@@ -125,7 +125,8 @@ fn env(reading: &mut Reading<'_>, build: &BuildToml) -> Option<BTreeMap<String, 
     let mut sound = true;
     for (name, value) in build.env.iter().flat_map(|entries| &entries.0) {
         let text = name.value.as_str();
-        let grammar = text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_') && !text.starts_with(|c: char| c.is_ascii_digit());
+        let grammar =
+            text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_') && !text.starts_with(|c: char| c.is_ascii_digit());
         if text.is_empty() || !grammar || value.value.contains('\0') {
             let message = format!("`{}` is not an environment variable", shown(text));
             reading.fault(Fault::new(name.place, message).hint("names are made of letters, digits and `_`"));

@@ -16,8 +16,8 @@ use super::worker::{Reference, worker};
 use super::written::{DriftToml, LATER_KEYS, SecretRefToml, SectionToml};
 use crate::document::{Fault, Node, Place, Placed, Table, decode, shown};
 use crate::model::{
-    Address, BuildRequest, Bundle, Contents, Desired, DesiredState, Diagnostic, DriftMode, EnvironmentId, Inputs, InstanceKey, Kind, Origin,
-    Recorder, ResourceName, Severity, Spec, Sync, TargetName, Tree, TreeError,
+    Address, BuildRequest, Bundle, Contents, Desired, DesiredState, Diagnostic, DriftMode, EnvironmentId, Inputs, InstanceKey,
+    Kind, Origin, Recorder, ResourceName, Severity, Spec, Sync, TargetName, Tree, TreeError,
 };
 
 /// What an environment's definitions say, or what is wrong with them.

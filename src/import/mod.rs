@@ -49,6 +49,13 @@ pub struct Imported {
     pub fill_in: Vec<Remark>,
 }
 
+impl Imported {
+    /// Whether no environment has anything of the file.
+    pub fn is_empty(&self) -> bool {
+        self.files.iter().all(|file| file.targets || !file.path.starts_with("environments/"))
+    }
+}
+
 /// One file of definitions.
 #[derive(Debug, Serialize)]
 pub struct DefinitionFile {

@@ -56,11 +56,14 @@ fn json(path: &str, bytes: &[u8]) -> Result<Document, ImportError> {
         allow_non_finite_numbers: false,
         allow_extended_string_escapes: false,
     };
-    let parsed = parse_to_ast(text.trim_start_matches('\u{feff}'), &CollectOptions::default(), &options)
-        .map_err(|error| syntax(lines.line(error.range().start), format!("invalid JSON: {}", shown(&error.kind().to_string()))))?;
+    let parsed = parse_to_ast(text.trim_start_matches('\u{feff}'), &CollectOptions::default(), &options).map_err(|error| {
+        syntax(lines.line(error.range().start), format!("invalid JSON: {}", shown(&error.kind().to_string())))
+    })?;
     match parsed.value.as_ref().and_then(node) {
         Some(Node { value: Value::Table(table), .. }) => Ok(Document { table, lines }),
-        Some(node) => Err(syntax(lines.line(node.place.start as usize), format!("expected a table, found {}", node.value.sort()))),
+        Some(node) => {
+            Err(syntax(lines.line(node.place.start as usize), format!("expected a table, found {}", node.value.sort())))
+        }
         None => Err(ImportError::Empty { path: path.to_owned() }),
     }
 }
@@ -107,11 +110,10 @@ mod tests {
         assert_eq!(document.table["name"].node.value, Value::Text("api".into()));
         assert_eq!(document.lines.line(document.table["list"].key.start as usize), 4);
         let Value::Array(items) = &document.table["list"].node.value else { panic!() };
-        assert_eq!(items.iter().map(|item| item.value.clone()).collect::<Vec<_>>(), [
-            Value::Integer(1),
-            Value::Float(2.5),
-            Value::Bool(true)
-        ]);
+        assert_eq!(
+            items.iter().map(|item| item.value.clone()).collect::<Vec<_>>(),
+            [Value::Integer(1), Value::Float(2.5), Value::Bool(true)]
+        );
         let same = read("wrangler.toml", b"name = 'api'\nlist = [1, 2.5, true]\n").unwrap();
         assert_eq!(same.table["name"].node.value, document.table["name"].node.value);
     }

@@ -104,10 +104,6 @@ impl<'a> Sketch<'a> {
         }
     }
 
-    pub(super) fn has(&self, kind: &str, key: &str) -> bool {
-        self.words.has_key(kind, key)
-    }
-
     /// Something that exists, under the name that it has.
     pub(super) fn existing(&mut self, (kind, key): (&'static str, &str), name: Option<&str>, from: &From) -> bool {
         if self.table(kind, key, from).is_none() {

@@ -223,7 +223,12 @@ mod tests {
 
     #[test]
     fn faults_are_named_with_their_place() {
-        for (text, expected) in [("datta = 1", "unknown field"), ("[repository]\npoll = \"1y\"", "not an interval"), ("[build]\ntimeout = \"x\"", "interval"), ("x", "")] {
+        for (text, expected) in [
+            ("datta = 1", "unknown field"),
+            ("[repository]\npoll = \"1y\"", "not an interval"),
+            ("[build]\ntimeout = \"x\"", "interval"),
+            ("x", ""),
+        ] {
             let Err(SettingsError::Faults(faults)) = read(text, Overrides::default()) else { panic!("{text} was accepted") };
             assert!(faults[0].message.contains(expected) && faults[0].span().is_some(), "{faults:?}");
         }

@@ -67,6 +67,8 @@ struct View<'a> {
     entries: BTreeMap<&'a str, (&'a Entry, bool)>,
     /// The Worker's key in the definitions.
     worker: &'a str,
+    /// The Worker's name at the top of the file.
+    top_name: Option<&'a str>,
     input: &'a Input<'a>,
 }
 
@@ -82,7 +84,8 @@ impl<'a> View<'a> {
             }
             entries.insert(key, (entry, false));
         }
-        Self { name: own.map(|(name, _)| name), entries, worker, input }
+        let top_name = top.get("name").and_then(|entry| value::text(&entry.node));
+        Self { name: own.map(|(name, _)| name), entries, worker, top_name, input }
     }
 
     fn get(&self, key: &str) -> Option<&'a Entry> {
@@ -123,7 +126,11 @@ pub fn wrangler(input: &Input<'_>) -> Result<Imported, ImportError> {
     };
     let mut imported = Imported { files: Vec::new(), left: Vec::new(), fill_in: Vec::new() };
     if !(input.read)("trunkline.toml").is_some_and(|bytes| !bytes.is_empty()) {
-        imported.files.push(DefinitionFile { path: "trunkline.toml".to_owned(), text: "format = 1\n".to_owned(), targets: false });
+        imported.files.push(DefinitionFile {
+            path: "trunkline.toml".to_owned(),
+            text: "format = 1\n".to_owned(),
+            targets: false,
+        });
     }
     let above = top_name(input, &named);
     let mut taken = BTreeMap::new();
@@ -184,7 +191,9 @@ fn keys(sketch: &mut Sketch<'_>, view: &View<'_>) {
             "queues" => queues::carry(sketch, view, &entry.node, &from),
             // Read elsewhere, or of no meaning outside of editors.
             "$schema" | "env" | "account_id" => {}
-            "dev" | "send_metrics" | "legacy_env" => sketch.leave(&from, "it is for wrangler's own use, and nothing of what runs"),
+            "dev" | "send_metrics" | "legacy_env" => {
+                sketch.leave(&from, "it is for wrangler's own use, and nothing of what runs")
+            }
             "keep_vars" => sketch.leave(&from, "vars that others put there are always kept"),
             _ => sketch.leave(&from, reason(key)),
         }
@@ -194,17 +203,35 @@ fn keys(sketch: &mut Sketch<'_>, view: &View<'_>) {
 /// Why a key cannot be carried.
 fn reason(key: &str) -> &'static str {
     match key {
-        "hyperdrive" => "the file knows its id only: define `[hyperdrive.NAME]` with its origin, the password as a secret, and `adopt = true`",
-        "vpc_services" | "vpc_networks" => "the file knows its id only: define `[vpc_service.NAME]` with host and tunnel, and `adopt = true`",
+        "hyperdrive" => {
+            "the file knows its id only: define `[hyperdrive.NAME]` with its origin, the password as a secret, and `adopt = true`"
+        }
+        "vpc_services" | "vpc_networks" => {
+            "the file knows its id only: define `[vpc_service.NAME]` with host and tunnel, and `adopt = true`"
+        }
         "mtls_certificates" => {
             "the file knows its id only: define `[mtls_certificate.NAME]` with the certificate's file and the key as a secret"
         }
-        "secrets" => "only its names are in the file: write each value with `trunkline secrets set` and bind it by `{ secret = \"…\" }`",
-        "secrets_store_secrets" => "values of a secrets store are not managed: write them with `trunkline secrets set`",
-        "workflows" | "containers" | "cloudchamber" | "pipelines" | "vectorize" | "send_email" | "images" | "stream" | "media"
-        | "ai_search" | "ai_search_namespaces" | "artifacts" | "flagship" | "worker_loaders" | "streaming_tail_consumers" | "logfwdr" => {
-            "trunkline does not manage this product; a binding that others put there is kept"
+        "secrets" => {
+            "only its names are in the file: write each value with `trunkline secrets set` and bind it by `{ secret = \"…\" }`"
         }
+        "secrets_store_secrets" => "values of a secrets store are not managed: write them with `trunkline secrets set`",
+        "workflows"
+        | "containers"
+        | "cloudchamber"
+        | "pipelines"
+        | "vectorize"
+        | "send_email"
+        | "images"
+        | "stream"
+        | "media"
+        | "ai_search"
+        | "ai_search_namespaces"
+        | "artifacts"
+        | "flagship"
+        | "worker_loaders"
+        | "streaming_tail_consumers"
+        | "logfwdr" => "trunkline does not manage this product; a binding that others put there is kept",
         "unsafe" | "unsafe_hello_world" | "previews" | "compliance_region" | "cache" | "first_party_worker" => {
             "trunkline has nothing for it"
         }
@@ -237,7 +264,11 @@ fn finish(sketch: &mut Sketch<'_>, view: &View<'_>, environment: &str, imported:
     );
     imported.files.push(DefinitionFile { path: targets, text, targets: true });
     let head = [
-        format!("Imported from {}{}.", view.input.shown, view.name.map_or(String::new(), |name| format!(", env.{}", shown(name)))),
+        format!(
+            "Imported from {}{}.",
+            view.input.shown,
+            view.name.map_or(String::new(), |name| format!(", env.{}", shown(name)))
+        ),
         "Secrets are not in that file, and stay on the Worker as they are until they are defined:".to_owned(),
         format!("`trunkline secrets set {environment} NAME`, then `NAME = {{ secret = \"name\" }}` among the bindings."),
     ];

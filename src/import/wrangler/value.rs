@@ -103,7 +103,9 @@ mod tests {
 
     #[test]
     fn keys_are_labels() {
-        for (text, expected) in [("SESSIONS", "sessions"), ("my_KV.store", "my-kv-store"), ("--", "x"), ("Ünï", "n"), ("a--b", "a-b")] {
+        for (text, expected) in
+            [("SESSIONS", "sessions"), ("my_KV.store", "my-kv-store"), ("--", "x"), ("Ünï", "n"), ("a--b", "a-b")]
+        {
             assert_eq!(key(text), expected, "{text}");
             assert!(expected.parse::<crate::model::ResourceName>().is_ok());
         }

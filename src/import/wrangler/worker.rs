@@ -63,7 +63,7 @@ fn main(sketch: &mut Sketch<'_>, view: &View<'_>, entry: &Entry, from: &From) {
         return sketch.leave(from, format!("expected text, found {}", entry.node.value.sort()));
     };
     sources::carry(sketch, view, main, from);
-    let name = match (view.name, own_name(view)) {
+    let name = match (view.name, view.text("name")) {
         (_, Some(name)) => name.to_owned(),
         (Some(environment), None) => format!("{}-{environment}", top_name(view)),
         (None, None) => top_name(view),
@@ -75,10 +75,6 @@ fn main(sketch: &mut Sketch<'_>, view: &View<'_>, entry: &Entry, from: &From) {
     if view.get("workers_dev").is_none() && !has_routes {
         sketch.set(worker, "workers_dev", true, from);
     }
-}
-
-fn own_name<'a>(view: &View<'a>) -> Option<&'a str> {
-    view.text("name")
 }
 
 /// The name at the top of the file; the view of a named environment does not inherit it.
