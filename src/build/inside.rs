@@ -194,7 +194,7 @@ fn last_lines(text: &str) -> String {
         })
         .collect();
     let lines: Vec<&str> = plain.lines().map(str::trim_end).filter(|line| !line.is_empty()).collect();
-    lines[lines.len().saturating_sub(20)..].join("\n")
+    lines[lines.len().saturating_sub(40)..].join("\n")
 }
 
 fn ended(status: ExitStatus) -> String {

@@ -2,9 +2,8 @@
 //!
 //! Goes in: a job. Comes out: the files that it left.
 //!
-//! **Invariant:** when a call returns, nothing that it started is left: `unshare` ends its child when it ends itself, and
-//! that child is the first process of the build's namespace. When this process ends, so does the build's standard input,
-//! and with it the build.
+//! **Invariant:** when a call returns, nothing that it started is left: the build's first process ends with its standard
+//! input, and all others of its namespace with it. So they do when this process ends, however it does.
 
 use std::io::{self, BufReader, BufWriter, Read, Write};
 use std::os::unix::process::CommandExt;
@@ -149,8 +148,16 @@ fn wait(options: &Options, answer: &mpsc::Receiver<Answered>) -> Waited {
     }
 }
 
-/// Ends `unshare`, and with it the build's namespaces.
+/// Waits for the end of `unshare`: it ends once its child is gone, and that one once all processes of its namespace are.
+/// The child goes with its standard input; where it does not, both are killed.
 fn end(child: &mut Child) {
+    let until = Instant::now() + Duration::from_secs(10);
+    while Instant::now() < until {
+        if !matches!(child.try_wait(), Ok(None)) {
+            return;
+        }
+        std::thread::sleep(Duration::from_millis(2));
+    }
     let _ = kill_process_group(Pid::from_child(child), Signal::KILL);
     let _ = child.wait();
 }

@@ -98,7 +98,11 @@ pub(super) fn job(options: &Options, worker: &ResourceName, request: &BuildReque
 
 /// The folders in which programs are looked for.
 fn search(shown: &[PathBuf]) -> Vec<PathBuf> {
-    let of_tools = shown.iter().flat_map(|folder| ["node_modules/.bin", "bin", ""].map(|below| folder.join(below)));
+    // The package of esbuild has its program in another one for each platform; the script before it needs node.
+    let platform = if cfg!(target_arch = "aarch64") { "arm64" } else { "x64" };
+    let esbuild = format!("node_modules/@esbuild/linux-{platform}/bin");
+    let of_tools =
+        shown.iter().flat_map(|folder| [esbuild.as_str(), "node_modules/.bin", "bin", ""].map(|below| folder.join(below)));
     of_tools.filter(|folder| folder.is_dir()).chain(SYSTEM.map(PathBuf::from)).collect()
 }
 

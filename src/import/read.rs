@@ -121,7 +121,7 @@ mod tests {
     #[test]
     fn what_is_broken_is_told_with_its_line() {
         for (path, text, line) in [
-            ("wrangler.json", "{\n\"a\": 1\n\"b\": 2}", 3),
+            ("wrangler.json", "{\n\"a\": 1\n\"b\": 2}", 2),
             ("wrangler.jsonc", "{ a: 1 }", 1),
             ("wrangler.toml", "a = 1\nb = \n", 2),
             ("wrangler.jsonc", "[1]", 1),

@@ -21,6 +21,9 @@ const FIRST: [&str; 12] = [
     "triggers",
 ];
 
+/// The same for inline tables.
+const FIRST_INLINE: [&str; 8] = ["pattern", "wrangler", "script", "queue", "worker", "durable_object", "tag", "directory"];
+
 /// The definitions of one environment, below the lines of `head`.
 pub(super) fn definitions(sketch: &Sketch<'_>, head: &[String]) -> String {
     let mut document = DocumentMut::new();
@@ -78,9 +81,10 @@ fn toml(written: &Value) -> toml_edit::Value {
         Value::Array(items) => items.iter().map(toml).collect::<Array>().into(),
         Value::Object(entries) => {
             let mut table = InlineTable::new();
-            for (key, entry) in entries {
-                table.insert(key, toml(entry));
-            }
+            let rank = |key: &str| FIRST_INLINE.iter().position(|first| *first == key).unwrap_or(FIRST_INLINE.len());
+            let mut entries: Vec<(&String, &Value)> = entries.iter().collect();
+            entries.sort_by_key(|(key, _)| (rank(key), *key));
+            table.extend(entries.into_iter().map(|(key, entry)| (key.clone(), toml(entry))));
             table.into()
         }
     }

@@ -14,7 +14,7 @@ mod worker;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::sketch::{From, Sketch};
+use super::sketch::{From, Sketch, TableSketch};
 use super::vocabulary::Vocabulary;
 use super::{DefinitionFile, ImportError, Imported, Input, read, write};
 use crate::document::{Entry, Place, Table, Value, shown};
@@ -59,6 +59,10 @@ const INHERITED: [&str; 36] = [
     "wasm_modules",
     "workers_dev",
 ];
+
+/// What says something although there is no Worker.
+const WITHOUT_WORKER: [&str; 9] =
+    ["$schema", "account_id", "d1_databases", "dispatch_namespaces", "env", "kv_namespaces", "name", "queues", "r2_buckets"];
 
 /// One environment as wrangler sees it.
 struct View<'a> {
@@ -180,6 +184,10 @@ fn top_name(input: &Input<'_>, named: &Table) -> String {
 fn keys(sketch: &mut Sketch<'_>, view: &View<'_>) {
     for (key, (entry, _)) in &view.entries {
         let from = view.from(key, entry);
+        if view.get("main").is_none() && !WITHOUT_WORKER.contains(key) {
+            sketch.leave(&from, "there is no `main`: without one there is no Worker that this could belong to");
+            continue;
+        }
         let carried = worker::carry(sketch, view, (key, entry), &from)
             || bindings::carry(sketch, view, (key, entry), &from)
             || stores::carry(sketch, view, (key, entry), &from);
@@ -197,6 +205,12 @@ fn keys(sketch: &mut Sketch<'_>, view: &View<'_>) {
             "keep_vars" => sketch.leave(&from, "vars that others put there are always kept"),
             _ => sketch.leave(&from, reason(key)),
         }
+    }
+    // What could not be carried of the sources was told: a Worker without modules would only be a fault.
+    let worker = ("worker", view.worker.to_owned());
+    let made = |table: &TableSketch| table.keys.contains_key("main") || table.keys.contains_key("build");
+    if !sketch.tables.get(&worker).is_some_and(made) {
+        sketch.tables.remove(&worker);
     }
 }
 

@@ -57,6 +57,9 @@ fn consumer(sketch: &mut Sketch<'_>, view: &View<'_>, table: &Table, from: &From
     let known: Vec<&str> = CONSUMER.iter().map(|(theirs, _)| *theirs).chain(["queue", "dead_letter_queue", "type"]).collect();
     value::rest(sketch, table, &known, from);
     let Some(key) = queue(sketch, name, from) else { return };
+    if view.get("main").is_none() {
+        return sketch.leave(from, "there is no `main`: without one there is no Worker that could take from the queue");
+    }
     let mut written = Map::new();
     if value::text_of(table, "type") == Some("http_pull") {
         written.insert("http_pull".to_owned(), json!(true));

@@ -22,8 +22,7 @@ pub(super) fn carry(sketch: &mut Sketch<'_>, view: &View<'_>, node: &Node, from:
             other => sketch.leave(&from, format!("expected text or a table, found {}", other.sort())),
         }
     }
-    // Without `main` there is no Worker that they could lead to.
-    if !routes.is_empty() && view.get("main").is_some() {
+    if !routes.is_empty() {
         sketch.set(("worker", view.worker), "routes", routes, from);
     }
 }

@@ -54,7 +54,9 @@ pub(super) fn carry(sketch: &mut Sketch<'_>, view: &View<'_>, main: &str, from: 
         return build(sketch, view, &format!("{folder}/{name}"), Vec::new(), from);
     };
     let Some(path) = path(view, main) else {
-        return sketch.leave(from, "it lies outside of the repository: move it below the root, and import again");
+        let reason =
+            "it lies outside of the repository, and without it there is no Worker: move it below the root, and import again";
+        return sketch.leave(from, reason);
     };
     let Some(bytes) = (view.input.read)(&path) else {
         let at_root = !file.contains('/');
@@ -75,6 +77,7 @@ pub(super) fn carry(sketch: &mut Sketch<'_>, view: &View<'_>, main: &str, from: 
         inputs.push(if sources.is_empty() { path.clone() } else { format!("{sources}/**") });
         let beside = ["package.json", "tsconfig.json"].map(str::to_owned);
         inputs.extend(beside.into_iter().filter(|path| folder.is_empty() && (view.input.read)(path).is_some()));
+        sketch.ask(from, "the build sees these files and no others: name by `inputs` whatever else it reads");
     }
     build(sketch, view, file, inputs, from);
 }

@@ -46,11 +46,7 @@ pub(super) fn carry(sketch: &mut Sketch<'_>, view: &View<'_>, (key, entry): (&st
             sketch.set(worker, key, consumers, from);
         }
         // How wrangler makes the modules: it does so itself, in the build.
-        _ if sources::IN_THE_BUILD.contains(&key) => {
-            if view.get("main").is_none() {
-                sketch.leave(from, "there is no `main` to build");
-            }
-        }
+        _ if sources::IN_THE_BUILD.contains(&key) => {}
         _ => return false,
     }
     true
@@ -108,9 +104,6 @@ fn narrowed(sketch: &mut Sketch<'_>, view: &View<'_>, key: &str, entry: &Entry, 
 }
 
 fn assets(sketch: &mut Sketch<'_>, view: &View<'_>, entry: &Entry, from: &From) {
-    if view.get("main").is_none() {
-        return sketch.leave(from, "a Worker of assets alone has no `main`: write a Worker that hands every request to them");
-    }
     let Some(table) = value::table(sketch, &entry.node, from) else { return };
     let known = ["directory", "binding", "html_handling", "not_found_handling", "run_worker_first"];
     value::rest(sketch, table, &known, from);

@@ -152,7 +152,7 @@ fn no_key_is_lost() {
 fn what_cannot_be_read_is_an_error_with_its_line() {
     let read = |_: &str| None;
     for (name, text, says) in [
-        ("wrangler.jsonc", "{\n  \"name\": \"x\"\n  \"main\": 1\n}", "wrangler.jsonc:3: invalid JSON"),
+        ("wrangler.jsonc", "{\n  \"name\": \"x\"\n  \"main\": 1\n}", "wrangler.jsonc:2: invalid JSON"),
         ("wrangler.toml", "name = \"x\"\nmain = \n", "wrangler.toml:2: invalid TOML"),
         ("wrangler.json", "", "says nothing"),
         ("wrangler.json", "{ \"$schema\": \"x\" }", "says nothing"),

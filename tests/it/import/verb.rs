@@ -79,8 +79,8 @@ fn where_nothing_can_be_carried_nothing_is_written_and_the_status_says_so() {
     let root = tempfile::tempdir().unwrap();
     let cases = [
         ("broken.json", "{ \"name\": }", "broken.json:1: invalid JSON"),
-        ("nothing.toml", "frobnicate = 1\n", "frobnicate: it is no key of wrangler"),
-        ("nomain.toml", "name = 'x'\nminify = true\n", "there is no `main` to build"),
+        ("nothing.toml", "frobnicate = 1\n", "frobnicate: there is no `main`"),
+        ("nomain.toml", "name = 'x'\nminify = true\n", "minify: there is no `main`"),
     ];
     for (name, text, says) in cases {
         std::fs::write(root.path().join(name), text).unwrap();
