@@ -129,7 +129,7 @@ pub fn wrangler(input: &Input<'_>) -> Result<Imported, ImportError> {
         _ => Table::new(),
     };
     let mut imported = Imported { files: Vec::new(), left: Vec::new(), fill_in: Vec::new() };
-    if !(input.read)("trunkline.toml").is_some_and(|bytes| !bytes.is_empty()) {
+    if (input.read)("trunkline.toml").is_none() {
         imported.files.push(DefinitionFile {
             path: "trunkline.toml".to_owned(),
             text: "format = 1\n".to_owned(),
@@ -200,7 +200,7 @@ fn keys(sketch: &mut Sketch<'_>, view: &View<'_>) {
             // Read elsewhere, or of no meaning outside of editors.
             "$schema" | "env" | "account_id" => {}
             "dev" | "send_metrics" | "legacy_env" => {
-                sketch.leave(&from, "it is for wrangler's own use, and nothing of what runs")
+                sketch.leave(&from, "it is for wrangler's own use, and nothing of what runs");
             }
             "keep_vars" => sketch.leave(&from, "vars that others put there are always kept"),
             _ => sketch.leave(&from, reason(key)),

@@ -51,7 +51,7 @@ pub(super) fn carry(sketch: &mut Sketch<'_>, view: &View<'_>, main: &str, from: 
         let folder = format!("workers/{}", view.worker);
         let reason = format!("the sources lie outside of the repository: copy the folder of this file to {folder}/");
         sketch.ask(from, reason);
-        return build(sketch, view, &format!("{folder}/{name}"), Vec::new(), from);
+        return build(sketch, view, &format!("{folder}/{name}"), &[], from);
     };
     let Some(path) = path(view, main) else {
         let reason =
@@ -61,7 +61,7 @@ pub(super) fn carry(sketch: &mut Sketch<'_>, view: &View<'_>, main: &str, from: 
     let Some(bytes) = (view.input.read)(&path) else {
         let at_root = !file.contains('/');
         sketch.ask(from, format!("there is no file `{path}`: a build has to make it first, or the path is wrong"));
-        return build(sketch, view, file, if at_root { vec![path] } else { Vec::new() }, from);
+        return build(sketch, view, file, if at_root { std::slice::from_ref(&path) } else { &[] }, from);
     };
     let plain = view.entries.keys().all(|key| !IN_THE_BUILD.contains(key) || matches!(*key, "no_bundle" | "minify"));
     if plain && stands_alone(&path, &bytes) {
@@ -79,10 +79,10 @@ pub(super) fn carry(sketch: &mut Sketch<'_>, view: &View<'_>, main: &str, from: 
         inputs.extend(beside.into_iter().filter(|path| folder.is_empty() && (view.input.read)(path).is_some()));
         sketch.ask(from, "the build sees these files and no others: name by `inputs` whatever else it reads");
     }
-    build(sketch, view, file, inputs, from);
+    build(sketch, view, file, &inputs, from);
 }
 
-fn build(sketch: &mut Sketch<'_>, view: &View<'_>, file: &str, inputs: Vec<String>, from: &From) {
+fn build(sketch: &mut Sketch<'_>, view: &View<'_>, file: &str, inputs: &[String], from: &From) {
     let mut build = serde_json::Map::new();
     build.insert("wrangler".to_owned(), json!(file));
     if let Some(environment) = view.name {
