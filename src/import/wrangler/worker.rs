@@ -12,11 +12,17 @@ pub(super) fn carry(sketch: &mut Sketch<'_>, view: &View<'_>, (key, entry): (&st
     match key {
         "name" => {}
         "main" => main(sketch, view, entry, from),
-        "compatibility_date" | "compatibility_flags" | "logpush" => {
-            sketch.set(worker, key, value::json(&entry.node), from);
-        }
-        "workers_dev" => {
-            sketch.set(worker, key, value::json(&entry.node), from);
+        "compatibility_date" | "compatibility_flags" | "logpush" | "workers_dev" => {
+            let wanted = match key {
+                "compatibility_date" => matches!(entry.node.value, Value::Text(_) | Value::Datetime(_)),
+                "compatibility_flags" => matches!(entry.node.value, Value::Array(_)),
+                _ => matches!(entry.node.value, Value::Bool(_)),
+            };
+            if wanted {
+                sketch.set(worker, key, value::json(&entry.node), from);
+            } else {
+                sketch.leave(from, format!("wrangler does not take {} here", entry.node.value.sort()));
+            }
         }
         "preview_urls" => sketch.leave(from, "addresses of previews are not managed"),
         "vars" => vars(sketch, view, entry, from),
@@ -64,8 +70,14 @@ fn main(sketch: &mut Sketch<'_>, view: &View<'_>, entry: &Entry, from: &From) {
         (Some(environment), None) => format!("{}-{environment}", top_name(view)),
         (None, None) => top_name(view),
     };
-    sketch.set(worker, "name", name, from);
-    sketch.set(worker, "adopt", true, from);
+    if is_name(&name) {
+        sketch.set(worker, "name", name, from);
+        sketch.set(worker, "adopt", true, from);
+    } else {
+        // wrangler 4 refuses it as well; one of those that are there may still be called so.
+        let from = view.get("name").map_or_else(|| from.clone(), |entry| view.from("name", entry));
+        sketch.ask(&from, format!("`{}` cannot be the name of a Worker: it is called anew here", crate::document::shown(&name)));
+    }
     // As wrangler has it: on its own name unless it has routes.
     let has_routes = view.get("routes").is_some() || view.get("route").is_some();
     if view.get("workers_dev").is_none() && !has_routes {
@@ -76,6 +88,14 @@ fn main(sketch: &mut Sketch<'_>, view: &View<'_>, entry: &Entry, from: &From) {
 /// The name at the top of the file; the view of a named environment does not inherit it.
 fn top_name(view: &View<'_>) -> String {
     view.top_name.map_or_else(|| view.worker.to_owned(), str::to_owned)
+}
+
+/// Whether the platform takes it as the name of a Worker.
+fn is_name(name: &str) -> bool {
+    let edge = |byte: Option<&u8>| byte.is_some_and(|b| b.is_ascii_lowercase() || b.is_ascii_digit());
+    let bytes = name.as_bytes();
+    let good = bytes.iter().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'-' | b'_'));
+    good && bytes.len() <= 63 && edge(bytes.first()) && edge(bytes.last())
 }
 
 fn vars(sketch: &mut Sketch<'_>, view: &View<'_>, entry: &Entry, from: &From) {
