@@ -103,6 +103,7 @@
 //! | `secrets` | values encrypted with age: open, seal; implements the resolver of `model` | model, document |
 //! | `source` | Git: remote, database, choice of a commit, its tree, notes and revert commits | model, record |
 //! | `boundary` | the named boundaries of an apply, at which the crash tests kill the process; nothing without their feature | — |
+//! | `build` | a project's own bundler, isolated, without network: a request of the definitions to the modules of a Worker; what was built, by its digest | model, document |
 //! | `agent` | the host executor: what is on a host, and changing it | model, plan, boundary |
 //! | `provider` | observe and change the sorts of target behind one trait: the REST API of Cloudflare and the edge, hosts | model, plan, agent, boundary |
 //! | `store` | durable records: journal, inventory, bundles | model, plan, record |
@@ -110,6 +111,7 @@
 //! | `trigger` | why to look: watch, poll, schedule; one closed enum, and the queue that lets bursts coalesce | model |
 //! | `reconcile` | one pass: resolve, observe, take up what a crash left, plan, judge, apply, record; rollback and quarantine | above |
 //! | `edge` | the self-hosted Workers plane: REST API, bundles on disk, supervision of workerd | model |
+//! | `import` | the files of wrangler to definitions, and a list of what they cannot say | model, document, definition |
 //! | `daemon` | wire everything; wake, fetch, a pass for each environment, until told to stop; the control socket | above |
 //! | `cli` | the verbs, all text for the terminal, and the demo | above |
 //!
@@ -123,11 +125,13 @@
 pub mod agent;
 pub mod apply;
 pub mod boundary;
+pub mod build;
 pub mod cli;
 pub mod daemon;
 pub mod definition;
 pub mod document;
 pub mod edge;
+pub mod import;
 pub mod model;
 pub mod plan;
 pub mod policy;

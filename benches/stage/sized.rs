@@ -88,6 +88,8 @@ pub(crate) fn context(folder: &Path, repository: &Repository) -> Outcome<Context
         pinned_policies: None,
         max_deletes: 5,
         max_delete_percent: 30,
+        build_tools: Vec::new(),
+        build_timeout: trunkline::settings::BUILD_TIMEOUT,
     };
     let mut context = trunkline::daemon::context(settings, CancellationToken::new(), Box::new(|_| {}))?;
     let credentials = folder.join("credentials");

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use super::import::Import;
 use crate::model::{EnvironmentId, ResourceName, parse_interval};
 
 /// GitOps for hybrid infrastructure: what is merged is what runs, on Cloudflare Workers and on the hosts behind them.
@@ -140,6 +141,9 @@ pub(super) enum Verb {
     Resume(Resume),
     /// Serve the self-hosted Workers plane: the Workers REST API in front of the real workerd
     Edge(Edge),
+    /// Make the root of a build within its namespaces, and run it
+    #[command(name = crate::build::INSIDE_VERB, hide = true)]
+    BuildInside,
     /// Lead the process group of an edge's runtime, and end it when standard input ends
     #[command(name = crate::edge::LEAD_VERB, hide = true)]
     EdgeGuard,
@@ -147,6 +151,8 @@ pub(super) enum Verb {
     Demo(Demo),
     /// Print the JSON Schema of the definitions, for editors
     Schema(Schema),
+    /// Turn what exists elsewhere into definitions
+    Import(Import),
     /// Make keys, and encrypt values into the definitions
     Secrets(Secrets),
     /// Print a completion script for a shell
@@ -157,11 +163,15 @@ pub(super) enum Verb {
 #[command(after_help = "\
 Examples:
   trunkline check                    the folder you are in
-  trunkline check --output json      for an editor or a pull request")]
+  trunkline check --output json      for an editor or a pull request
+  trunkline check --build            run the builds as well, isolated as the daemon runs them")]
 pub(super) struct Check {
     /// The folder of definitions
     #[arg(default_value = ".")]
     pub(super) folder: PathBuf,
+    /// Run the builds of Workers; without it they are named, and not run
+    #[arg(long)]
+    pub(super) build: bool,
     #[arg(long, value_enum, default_value_t, value_name = "FORM")]
     pub(super) output: Output,
 }

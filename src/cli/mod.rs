@@ -11,6 +11,7 @@ mod daemon_run;
 mod demo;
 mod edge;
 mod history;
+mod import;
 mod output;
 mod plan;
 mod rollback;
@@ -78,12 +79,17 @@ async fn dispatch(arguments: Arguments) -> Result<u8, Failure> {
         Verb::Rollback(verb) => rollback::rollback(&global, &verb).await,
         Verb::Resume(verb) => rollback::resume(&global, &verb).await,
         Verb::Edge(verb) => edge::edge(&verb).await,
+        Verb::BuildInside => {
+            crate::build::inside()?;
+            Ok(OK)
+        }
         Verb::EdgeGuard => {
             crate::edge::lead_group()?;
             Ok(OK)
         }
         Verb::Demo(verb) => demo::demo(&global, &verb).await,
         Verb::Schema(verb) => check::schema(&verb),
+        Verb::Import(verb) => import::import(&verb.verb),
         Verb::Secrets(verb) => secrets::secrets(&global, &verb.verb),
         Verb::Completions(verb) => {
             clap_complete::generate(verb.shell, &mut Arguments::command(), "trunkline", &mut std::io::stdout());

@@ -17,7 +17,7 @@ use crate::model::{EnvironmentId, Revision, Tree};
 use crate::plan::{RenderOptions, render_text, to_json};
 use crate::policy::RunKind;
 use crate::provider::cloudflare;
-use crate::reconcile::{Context, Look, held_by_quarantine, judge, load_rules, prepare, undefined};
+use crate::reconcile::{Context, Look, built, held_by_quarantine, judge, load_rules, prepare, undefined};
 use crate::record::EnvironmentRecord;
 use crate::secrets::Identities;
 use crate::settings::Settings;
@@ -41,7 +41,10 @@ pub(super) async fn plan(global: &Global, verb: &Plan) -> Result<u8, Failure> {
         };
         let record = context.store.environment(&environment).map_err(|error| workspace::store_failure(&error))?;
         let record = record.unwrap_or_else(|| EnvironmentRecord::new(environment.clone(), Utc::now()));
-        let prepared = Box::pin(prepare(&context, &record, bundle, &revision, Look::Deep)).await;
+        let prepared = match built(&context, resolution.builds, bundle).await {
+            Ok(bundle) => Box::pin(prepare(&context, &record, bundle, &revision, Look::Deep)).await,
+            Err(stop) => Err(stop),
+        };
         let prepared = match prepared {
             Ok(prepared) => prepared,
             Err(stop) => {

@@ -14,6 +14,8 @@ pub const MODULES: u64 = 10 * 1024 * 1024;
 pub const ASSETS: usize = 5_000;
 /// One static file, in bytes: the platform's own bound.
 pub const ASSET: u64 = 25 * 1024 * 1024;
+/// All files that one build sees, in bytes.
+pub const BUILD_INPUTS: u64 = 64 * 1024 * 1024;
 /// A template, and what it renders to, in bytes.
 pub const TEMPLATE: u64 = 256 * 1024;
 /// A file of rules, in bytes.

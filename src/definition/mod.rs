@@ -11,6 +11,7 @@
 
 mod assets;
 mod bindings;
+mod build;
 mod cache;
 mod contested;
 mod cron;

@@ -10,19 +10,6 @@ use super::reading::Reading;
 use crate::document::{Fault, Placed, shown};
 use crate::model::{Contents, EntryMode, Module, ModuleType, TreeError};
 
-/// How the runtime loads a module, by its extension, as wrangler has it.
-fn module_type(path: &str) -> Option<ModuleType> {
-    match path.rsplit_once('/').map_or(path, |(_, name)| name).rsplit_once('.')?.1 {
-        "js" | "mjs" => Some(ModuleType::Esm),
-        "cjs" => Some(ModuleType::CommonJs),
-        "txt" | "html" | "sql" => Some(ModuleType::Text),
-        "bin" => Some(ModuleType::Data),
-        "json" => Some(ModuleType::Json),
-        "wasm" => Some(ModuleType::Wasm),
-        _ => None,
-    }
-}
-
 type Modules = (String, BTreeMap<String, Module>);
 
 pub(super) fn modules(
@@ -36,7 +23,7 @@ pub(super) fn modules(
         Some((folder, name)) => (format!("{folder}/"), name.to_owned()),
         None => (String::new(), main_path.clone()),
     };
-    if module_type(&main_path) != Some(ModuleType::Esm) {
+    if ModuleType::of_path(&main_path) != Some(ModuleType::Esm) {
         reading.fault(
             Fault::new(main.place, format!("`{}` is not an ES module", shown(&main.value)))
                 .hint("`main` ends with `.js` or `.mjs`"),
@@ -59,7 +46,7 @@ pub(super) fn modules(
             sound = false;
             continue;
         };
-        let Some(module_type) = module_type(&path) else {
+        let Some(module_type) = ModuleType::of_path(&path) else {
             let message = format!("`{}` is no module: its extension is not known", shown(&path));
             let hint = "modules are .js, .mjs, .cjs, .json, .wasm, .txt, .html, .sql and .bin; write a narrower pattern";
             reading.fault(Fault::new(place, message).hint(hint));
@@ -84,7 +71,7 @@ pub(super) fn modules(
 }
 
 /// The files that a glob matches; a fault where there are none.
-fn matching(reading: &mut Reading<'_>, glob: &Placed<String>) -> Result<Vec<String>, TreeError> {
+pub(super) fn matching(reading: &mut Reading<'_>, glob: &Placed<String>) -> Result<Vec<String>, TreeError> {
     let Some(pattern) = reading.path(glob) else { return Ok(Vec::new()) };
     let Some(first) = pattern.find(['*', '?', '[', '{']) else { return Ok(vec![pattern]) };
     let matcher = match GlobBuilder::new(&pattern).literal_separator(true).build() {

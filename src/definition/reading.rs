@@ -10,7 +10,7 @@ use super::cache::Cache;
 use super::limit;
 use super::scalar::Refused;
 use crate::document::{Fault, FileId, Parsed, Place, Placed, Table, did_you_mean, shown};
-use crate::model::{Content, Diagnostic, Entry, EntryMode, Related, Severity, Tree, TreeError};
+use crate::model::{BuildRequest, Content, Diagnostic, Entry, EntryMode, Related, ResourceName, Severity, Tree, TreeError};
 
 /// A file's bytes and what stands for them.
 pub(super) type Blob = (Arc<[u8]>, Content);
@@ -28,6 +28,7 @@ pub(super) struct Reading<'a> {
     files: BTreeSet<String>,
     toml_bytes: u64,
     diagnostics: BTreeSet<Diagnostic>,
+    builds: BTreeMap<ResourceName, BuildRequest>,
     full: bool,
 }
 
@@ -43,6 +44,7 @@ impl<'a> Reading<'a> {
             files: BTreeSet::new(),
             toml_bytes: 0,
             diagnostics: BTreeSet::new(),
+            builds: BTreeMap::new(),
             full: false,
         }
     }
@@ -51,9 +53,19 @@ impl<'a> Reading<'a> {
         &self.root
     }
 
-    /// Every diagnostic, sorted by path and place.
-    pub(super) fn into_diagnostics(self) -> Vec<Diagnostic> {
-        self.diagnostics.into_iter().collect()
+    /// Every diagnostic, sorted by path and place, and what is to be built.
+    pub(super) fn finish(self) -> (Vec<Diagnostic>, BTreeMap<ResourceName, BuildRequest>) {
+        (self.diagnostics.into_iter().collect(), self.builds)
+    }
+
+    /// The modules of `worker` come from a build.
+    pub(super) fn build(&mut self, worker: ResourceName, request: BuildRequest) {
+        self.builds.insert(worker, request);
+    }
+
+    /// Whether the file at `path` may be run.
+    pub(super) fn is_executable(&self, path: &str) -> Result<bool, TreeError> {
+        Ok(self.tree.entry(path)?.is_some_and(|entry| entry.mode == EntryMode::Executable))
     }
 
     /// Whether some file could not be read in full: then what is missing may stand there.

@@ -16,15 +16,18 @@ use super::worker::{Reference, worker};
 use super::written::{DriftToml, LATER_KEYS, SecretRefToml, SectionToml};
 use crate::document::{Fault, Node, Place, Placed, Table, decode, shown};
 use crate::model::{
-    Address, Bundle, Contents, Desired, DesiredState, Diagnostic, DriftMode, EnvironmentId, Inputs, InstanceKey, Kind, Origin,
-    Recorder, ResourceName, Severity, Spec, Sync, TargetName, Tree, TreeError,
+    Address, BuildRequest, Bundle, Contents, Desired, DesiredState, Diagnostic, DriftMode, EnvironmentId, Inputs, InstanceKey,
+    Kind, Origin, Recorder, ResourceName, Severity, Spec, Sync, TargetName, Tree, TreeError,
 };
 
 /// What an environment's definitions say, or what is wrong with them.
 #[derive(Debug)]
 pub struct Resolution {
-    /// Desired state with its bytes; `None` if and only if a diagnostic is an error.
+    /// Desired state with its bytes; `None` if and only if a diagnostic is an error. A Worker that `builds` names has no
+    /// modules in it yet: [`crate::build::built`] puts them there.
     pub bundle: Option<Bundle>,
+    /// What is to be built, by the names of the Workers.
+    pub builds: BTreeMap<ResourceName, BuildRequest>,
     /// Every fault and warning, sorted by path and place.
     pub diagnostics: Vec<Diagnostic>,
     /// Everything that was read.
@@ -37,13 +40,15 @@ pub struct Resolution {
 /// [`TreeError::Database`] where the database cannot be read; whatever is wrong with files is in the diagnostics.
 pub fn resolve(tree: &dyn Tree, environment: &EnvironmentId, cache: &mut Cache) -> Result<Resolution, TreeError> {
     let recorder = Recorder::new(tree);
-    let (bundle, diagnostics) = {
+    let (bundle, (diagnostics, builds)) = {
         let mut reading = Reading::new(&recorder, cache, tenant_root(&environment.tenant));
         let bundle = read(&mut reading, environment)?;
-        (bundle, reading.into_diagnostics())
+        (bundle, reading.finish())
     };
     let faulty = diagnostics.iter().any(|diagnostic| diagnostic.severity == Severity::Error);
-    Ok(Resolution { bundle: bundle.filter(|_| !faulty), diagnostics, inputs: recorder.into_inputs() })
+    let bundle = bundle.filter(|_| !faulty);
+    let builds = if bundle.is_some() { builds } else { BTreeMap::new() };
+    Ok(Resolution { bundle, builds, diagnostics, inputs: recorder.into_inputs() })
 }
 
 fn read(reading: &mut Reading<'_>, environment: &EnvironmentId) -> Result<Option<Bundle>, TreeError> {

@@ -56,6 +56,6 @@ mod tests {
         }
         let token = &schema["$defs"]["Edge"]["properties"]["api_token"]["oneOf"];
         assert!(token[0]["properties"].get("secret").is_some() && token[1]["properties"].get("credential").is_some());
-        assert_eq!(schema["$defs"]["Worker"]["required"], serde_json::json!(["main"]));
+        assert_eq!(schema["$defs"]["Route"]["required"], serde_json::json!(["pattern", "zone_name"]));
     }
 }

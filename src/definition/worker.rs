@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::assets::assets;
 use super::bindings::bindings;
+use super::build;
 use super::cron::cron;
 use super::durable::{exports, migrations};
 use super::modules::modules;
@@ -27,11 +28,17 @@ pub(super) fn worker(
     (tracing, contents): (&mut Tracing, &mut Contents),
 ) -> Result<(Option<WorkerSpec>, Vec<Reference>), TreeError> {
     let written = &draft.written;
-    let hint = "write the path of the module to start with, such as `main = \"workers/ads-api/index.js\"`";
-    let main = required(reading, (draft.key, &draft.dropped), "main", written.main.clone(), hint);
-    let modules = match &main {
-        Some(main) => modules(reading, main, written.modules.as_deref().unwrap_or_default(), (tracing, contents))?,
-        None => None,
+    let hint = "write the path of the module to start with, such as `main = \"workers/ads-api/index.js\"`, or a `build`";
+    let main = match &written.build {
+        Some(_) => written.main.clone(),
+        None if draft.dropped.contains("build") => written.main.clone(),
+        None => required(reading, (draft.key, &draft.dropped), "main", written.main.clone(), hint),
+    };
+    let modules = match (&written.build, &main) {
+        // What a build leaves takes their place.
+        (Some(build), _) => build::request(reading, draft, build, tracing)?.then(Default::default),
+        (None, Some(main)) => modules(reading, main, written.modules.as_deref().unwrap_or_default(), (tracing, contents))?,
+        (None, None) => None,
     };
     let mut references = Vec::new();
     let bindings = bindings(reading, scope, written, (tracing, &mut references));

@@ -43,7 +43,6 @@ pub(super) const LATER_KEYS: &[&str] = &[
     "workflow",
     "durable_object",
     "durable_objects",
-    "build",
     "volume",
     "restart_on",
 ];
@@ -229,11 +228,12 @@ pub(super) struct WorkerToml {
     pub(super) on: Option<Placed<OnToml>>,
     /// Its name at the target; its key, `-` and the environment's name unless said otherwise.
     pub(super) name: Option<Placed<String>>,
-    /// The module to start with, an ES module, by its path.
-    #[schemars(required)]
+    /// The module to start with, an ES module, by its path; with `build`, its name in what the build leaves.
     pub(super) main: Option<Placed<String>>,
     /// Paths or globs of the other modules, in or below the folder of `main`.
     pub(super) modules: Option<Vec<Placed<String>>>,
+    /// What makes the modules, in the place of `main` and `modules`.
+    pub(super) build: Option<Placed<BuildToml>>,
     /// The runtime's behaviour of which day: `YYYY-MM-DD`.
     pub(super) compatibility_date: Option<Placed<String>>,
     /// Single changes of the runtime's behaviour, such as `nodejs_compat`.
@@ -269,6 +269,31 @@ pub(super) struct WorkerToml {
     pub(super) adopt: Option<bool>,
     /// Its former key, when it was renamed.
     pub(super) moved: Option<Placed<ResourceName>>,
+}
+
+/// What makes the modules of a Worker: exactly one of `command`, `esbuild`, `wrangler`. It is run without network and
+/// sees its inputs only.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(rename = "Build")]
+pub(super) struct BuildToml {
+    /// A program and its arguments; no shell takes them apart.
+    pub(super) command: Option<Vec<Placed<String>>>,
+    /// The file that esbuild begins with, by its path.
+    pub(super) esbuild: Option<Placed<String>>,
+    /// The `wrangler.toml`, `wrangler.json` or `wrangler.jsonc` that `wrangler deploy --dry-run` is run on, by its path.
+    pub(super) wrangler: Option<Placed<String>>,
+    /// With `wrangler`: which of its environments, where it is not the top-level one.
+    pub(super) environment: Option<Placed<String>>,
+    /// Paths or globs of the files that the build sees; with `esbuild` and `wrangler` everything in the folder of their
+    /// file unless said otherwise.
+    pub(super) inputs: Option<Vec<Placed<String>>>,
+    /// With `command`: the folder that it is run in; the root of the repository unless said otherwise.
+    pub(super) folder: Option<Placed<String>>,
+    /// With `command`: where the modules are afterwards, from `folder`.
+    pub(super) output: Option<Placed<String>>,
+    /// Environment variables of the build. They are no place for a secret.
+    pub(super) env: Option<Entries<Placed<String>>>,
 }
 
 /// Which requests reach a Worker.

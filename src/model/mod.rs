@@ -7,6 +7,7 @@
 //! stored lives in `BTreeMap`s, so that the same input gives the same bytes.
 
 mod address;
+mod build;
 mod desired;
 mod diagnostic;
 mod digest;
@@ -26,6 +27,7 @@ mod tree;
 mod value;
 
 pub use address::{Address, EnvironmentId, InstanceKey, ParseAddressError};
+pub use build::{BuildInput, BuildRequest, Recipe};
 pub use desired::{Bundle, Contents, Desired, DesiredState, DriftMode, Origin, SealedSecret, Sync};
 pub use diagnostic::{Diagnostic, Related, Severity};
 pub use digest::{Content, Digest, ParseDigestError, canonical_digest};

@@ -24,7 +24,9 @@ use std::time::Duration;
 use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::apply::{self, Report};
-use crate::model::{Address, Bundle, DesiredState, DriftMode, EnvironmentId, ObservedState, ResourceName, Revision, SecretMark};
+use crate::model::{
+    Address, Bundle, DesiredState, DriftMode, EnvironmentId, ObservedState, ResourceName, Revision, SecretMark, Spec,
+};
 use crate::plan::{self, Inventory, Plan};
 use crate::policy::RunKind as PolicyRunKind;
 use crate::record::{Condition, ConditionReason, EnvironmentRecord, RunKind};
@@ -32,7 +34,7 @@ use crate::record::{Condition, ConditionReason, EnvironmentRecord, RunKind};
 pub use context::{Context, Event, with_network, with_source};
 pub use observe::Look;
 pub use publish::{publish, push};
-pub use resolve::{Resolved, load_rules, undefined};
+pub use resolve::{Resolved, build_options, built, explained, load_rules, undefined};
 pub use rollback::{RollbackError, RolledBack, rollback};
 pub use verdict::{held_by_quarantine, judge};
 
@@ -209,6 +211,9 @@ pub async fn prepare(
 ) -> Result<Prepared, Stop> {
     let environment = &record.environment;
     let store = |error: crate::store::StoreError| Stop::internal(&error);
+    if let Some(address) = unbuilt(&bundle.desired) {
+        return Err(Stop::stalled(ConditionReason::BuildFailed, format!("the modules of `{address}` were not built")));
+    }
     let inventory = context.store.inventory(environment).map_err(store)?;
     let Bundle { desired, contents } = bundle;
     let bundle = Bundle { desired: plan::inherit_claims(&desired, &inventory).into_owned(), contents };
@@ -228,6 +233,15 @@ pub async fn prepare(
     recovery.add_lost(lost);
     let plan = verdict::plan(context, record, &scene, &inventory).await?;
     Ok(Prepared { bundle, inventory, observed: seen.observed, plan, marks, recovery, providers })
+}
+
+/// A Worker whose modules are still to be built: there is no plan for it.
+fn unbuilt(desired: &DesiredState) -> Option<&Address> {
+    let mut workers = desired.resources.iter().filter_map(|(key, desired)| match &desired.spec {
+        Spec::Worker(worker) => Some((&key.address, worker)),
+        _ => None,
+    });
+    workers.find(|(_, worker)| !worker.modules.contains_key(&worker.main)).map(|(address, _)| address)
 }
 
 /// What is desired and what is there, as the planner takes it.

@@ -1,15 +1,22 @@
 //! From a revision to a bundle, without work where nothing that the environment reads has changed.
 
-use std::sync::PoisonError;
+use std::collections::BTreeMap;
+use std::sync::{Arc, PoisonError};
 
 use chrono::Utc;
 
+use tokio_util::sync::CancellationToken;
+
 use super::{Context, Stop, until_due, with_source};
+use crate::build::{self, BuildError};
 use crate::definition::{self, Resolution};
 use crate::document;
-use crate::model::{Bundle, Digest, EnvironmentId, Inputs, Revision, Severity, Tree, TreeError, canonical_digest};
+use crate::model::{
+    BuildRequest, Bundle, Digest, EnvironmentId, Inputs, ResourceName, Revision, Severity, Tree, TreeError, canonical_digest,
+};
 use crate::policy::RuleFiles;
 use crate::record::{ConditionReason, EnvironmentRecord};
+use crate::settings::Settings;
 
 /// What a revision means for an environment.
 pub enum Resolved {
@@ -78,7 +85,55 @@ pub(super) async fn resolve(
     let resolution = parse(context, record, revision).await?;
     let bundle =
         resolution.bundle.ok_or_else(|| Stop::stalled(ConditionReason::InvalidDefinition, "the definitions have faults"))?;
+    let bundle = built(context, resolution.builds, bundle).await?;
     Ok(Resolved::Changed { bundle: Box::new(bundle), inputs: Some(resolution.inputs) })
+}
+
+/// With what builds are run: what was built is kept in the data folder.
+///
+/// # Errors
+/// The path of this program is not known.
+pub fn build_options(settings: &Settings, stop: CancellationToken) -> std::io::Result<build::Options> {
+    Ok(build::Options {
+        program: std::env::current_exe()?,
+        tools: settings.build_tools.clone(),
+        cache: settings.data.join("builds"),
+        timeout: settings.build_timeout,
+        stop: Arc::new(move || stop.is_cancelled()),
+    })
+}
+
+/// The bundle with its modules: what is to be built is built, or was before.
+///
+/// # Errors
+/// [`Stop`] where a build fails: it stalls this environment, and no other.
+pub async fn built(context: &Context, builds: BTreeMap<ResourceName, BuildRequest>, bundle: Bundle) -> Result<Bundle, Stop> {
+    if builds.is_empty() {
+        return Ok(bundle);
+    }
+    let options = build_options(&context.settings, context.stop.clone()).map_err(|error| Stop::internal(&error))?;
+    let task = tokio::task::spawn_blocking(move || build::built(&options, &builds, bundle));
+    let result = task.await.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()));
+    result.map_err(|errors| {
+        let message = explained(&errors);
+        if errors.iter().all(BuildError::is_transient) {
+            Stop::waiting(ConditionReason::BuildFailed, message, None)
+        } else {
+            Stop::stalled(ConditionReason::BuildFailed, message)
+        }
+    })
+}
+
+/// Errors of builds with their causes, and what to do, each hint once.
+pub fn explained(errors: &[BuildError]) -> String {
+    let mut lines: Vec<String> = errors.iter().map(|error| crate::provider::chain(error)).collect();
+    for hint in errors.iter().filter_map(BuildError::hint) {
+        let hint = format!("hint: {hint}");
+        if !lines.contains(&hint) {
+            lines.push(hint);
+        }
+    }
+    lines.join("\n")
 }
 
 async fn unchanged(context: &Context, record: &EnvironmentRecord, revision: &Revision, inputs: Inputs) -> Result<bool, Stop> {

@@ -17,6 +17,8 @@ pub enum ConditionReason {
     Source,
     /// The definitions have faults.
     InvalidDefinition,
+    /// The modules of a Worker cannot be built.
+    BuildFailed,
     /// The environment left the repository without `retire = true`.
     DefinitionMissing,
     /// A secret cannot be opened.
@@ -47,6 +49,7 @@ impl ConditionReason {
             Self::Applying => "applying",
             Self::Source => "source",
             Self::InvalidDefinition => "invalid_definition",
+            Self::BuildFailed => "build_failed",
             Self::DefinitionMissing => "definition_missing",
             Self::Secret => "secret",
             Self::Unreachable => "unreachable",

@@ -42,7 +42,14 @@ pub struct Settings {
     pub max_deletes: usize,
     /// What part of the inventory one apply may delete without an acknowledgement, in percent.
     pub max_delete_percent: u8,
+    /// Folders of tools that builds see, beside what is below `/usr`.
+    pub build_tools: Vec<PathBuf>,
+    /// How long one build may take.
+    pub build_timeout: Duration,
 }
+
+/// How long one build may take unless the file says otherwise.
+pub const BUILD_TIMEOUT: Duration = Duration::from_secs(600);
 
 /// What flags and environment variables said.
 #[derive(Debug, Clone, Default)]
@@ -86,6 +93,8 @@ struct SettingsToml {
     secrets: SecretsToml,
     #[serde(default)]
     policy: PolicyToml,
+    #[serde(default)]
+    build: BuildToml,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -116,6 +125,14 @@ struct PolicyToml {
     max_delete_percent: Option<u8>,
 }
 
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct BuildToml {
+    #[serde(default)]
+    tools: Vec<PathBuf>,
+    timeout: Option<toml::Spanned<String>>,
+}
+
 /// Where the settings file is looked for when no flag names one.
 pub const DEFAULT_FILE: &str = "/etc/trunkline/daemon.toml";
 
@@ -144,14 +161,15 @@ pub fn load(file: Option<&Path>, default_data: PathBuf, overrides: Overrides) ->
 
 fn parse(path: &str, text: &str, default_data: PathBuf, overrides: Overrides) -> Result<Settings, SettingsError> {
     let written: SettingsToml = toml::from_str(text).map_err(|error| SettingsError::Faults(vec![fault(path, &error)]))?;
-    let SettingsToml { data, repository, secrets, policy } = written;
-    let poll = match &repository.poll {
-        Some(poll) => Some(
-            parse_interval(poll.get_ref())
-                .map_err(|error| SettingsError::Faults(vec![Diagnostic::error(path, Some(poll.span()), error.to_string())]))?,
-        ),
-        None => None,
+    let SettingsToml { data, repository, secrets, policy, build } = written;
+    let interval = |written: &Option<toml::Spanned<String>>| match written {
+        Some(text) => parse_interval(text.get_ref())
+            .map(Some)
+            .map_err(|error| SettingsError::Faults(vec![Diagnostic::error(path, Some(text.span()), error.to_string())])),
+        None => Ok(None),
     };
+    let poll = interval(&repository.poll)?;
+    let build_timeout = interval(&build.timeout)?;
     Ok(Settings {
         data: overrides.data.or(data).unwrap_or(default_data),
         remote: overrides.remote.or(repository.remote),
@@ -166,6 +184,8 @@ fn parse(path: &str, text: &str, default_data: PathBuf, overrides: Overrides) ->
         pinned_policies: policy.pinned,
         max_deletes: policy.max_deletes.unwrap_or(5),
         max_delete_percent: policy.max_delete_percent.unwrap_or(30),
+        build_tools: build.tools,
+        build_timeout: build_timeout.unwrap_or(BUILD_TIMEOUT),
     })
 }
 
@@ -203,7 +223,12 @@ mod tests {
 
     #[test]
     fn faults_are_named_with_their_place() {
-        for (text, expected) in [("datta = 1", "unknown field"), ("[repository]\npoll = \"1y\"", "not an interval"), ("x", "")] {
+        for (text, expected) in [
+            ("datta = 1", "unknown field"),
+            ("[repository]\npoll = \"1y\"", "not an interval"),
+            ("[build]\ntimeout = \"x\"", "interval"),
+            ("x", ""),
+        ] {
             let Err(SettingsError::Faults(faults)) = read(text, Overrides::default()) else { panic!("{text} was accepted") };
             assert!(faults[0].message.contains(expected) && faults[0].span().is_some(), "{faults:?}");
         }

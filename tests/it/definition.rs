@@ -22,7 +22,7 @@ fn repository() -> PathBuf {
 }
 
 /// A folder's files as a tree; `skip` names files of the root that are left out.
-fn folder(root: &Path, skip: &[&str]) -> MemoryTree {
+pub(crate) fn folder(root: &Path, skip: &[&str]) -> MemoryTree {
     fn walk(root: &Path, folder: &Path, skip: &[&str], tree: &mut MemoryTree) {
         let entries = std::fs::read_dir(folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
         for entry in entries {

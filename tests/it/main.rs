@@ -1,4 +1,5 @@
 //! The one integration binary: each file is named for a behaviour.
+mod build;
 mod cloudflare;
 mod converge;
 mod counts;
@@ -8,6 +9,7 @@ mod definition;
 mod edge;
 mod host;
 mod house;
+mod import;
 mod pace;
 mod planning;
 mod policy;

@@ -142,6 +142,8 @@ pub(super) fn start_daemon(places: Places, edges: Edges) -> Result<Stage, Failur
         pinned_policies: None,
         max_deletes: 5,
         max_delete_percent: 30,
+        build_tools: Vec::new(),
+        build_timeout: crate::settings::BUILD_TIMEOUT,
     };
     let stop = CancellationToken::new();
     let mut context = daemon::context(settings.clone(), stop.clone(), Box::new(super::super::output::progress))

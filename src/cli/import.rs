@@ -1,0 +1,177 @@
+//! `import`: what exists elsewhere, as definitions.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use clap::{Args, Subcommand};
+use serde_json::json;
+
+use super::arguments::Output;
+use super::output::{Failure, note, show, show_json};
+use super::{ERROR, OK};
+use crate::document::{Value, parse};
+use crate::import::{self, DefinitionFile, Imported, Input, Remark};
+use crate::model::EnvironmentName;
+
+/// The verb's own arguments.
+#[derive(Debug, Args)]
+pub(super) struct Import {
+    #[command(subcommand)]
+    pub(super) verb: ImportVerb,
+}
+
+/// What is imported.
+#[derive(Debug, Subcommand)]
+pub(super) enum ImportVerb {
+    /// A wrangler.toml, wrangler.json or wrangler.jsonc, with its environments; lists what could not be carried
+    #[command(after_help = "\
+Examples:
+  trunkline import wrangler workers/api/wrangler.jsonc
+  trunkline import wrangler ../shop/wrangler.toml --environment production --out config
+
+Exit status: 0 something was carried, whatever is listed as not carried; 1 nothing was.")]
+    Wrangler {
+        /// The file of wrangler
+        #[arg(value_name = "PATH")]
+        file: PathBuf,
+        /// What its top level becomes [default: production, or top-level where the file names a production]
+        #[arg(long, value_name = "NAME")]
+        environment: Option<EnvironmentName>,
+        /// The root of the repository of definitions
+        #[arg(long, default_value = ".", value_name = "DIR")]
+        out: PathBuf,
+        /// Overwrite files that are there
+        #[arg(long)]
+        force: bool,
+        #[arg(long, value_enum, default_value_t, value_name = "FORM")]
+        output: Output,
+    },
+}
+
+/// More than this is no file of wrangler.
+const LIMIT: u64 = 1 << 20;
+
+pub(super) fn import(verb: &ImportVerb) -> Result<u8, Failure> {
+    let ImportVerb::Wrangler { file, environment, out, force, output } = verb;
+    let bytes = read(file)?.ok_or_else(|| {
+        let hint = "name a wrangler.toml, wrangler.json or wrangler.jsonc".to_owned();
+        Failure::new(format!("{} cannot be read: there is no such file", file.display())).hint(Some(hint))
+    })?;
+    let root = out.canonicalize().map_err(|error| Failure::new(format!("{} cannot be used: {error}", out.display())))?;
+    let path = below(&root, file)?;
+    let shown = file.display().to_string();
+    let input = Input {
+        shown: &shown,
+        bytes: &bytes,
+        path: path.as_deref(),
+        environment: environment.clone(),
+        read: &|path| read(&root.join(path)).ok().flatten().map(Into::into),
+    };
+    let imported = import::wrangler(&input).map_err(|error| Failure::of(&error))?;
+    let files = if imported.is_empty() { Vec::new() } else { wanted(&root, &imported)? };
+    if !*force {
+        refuse_to_overwrite(&root, &files)?;
+    }
+    for file in &files {
+        write(&root, file)?;
+    }
+    report(&imported, &files, *output)?;
+    Ok(if imported.is_empty() { ERROR } else { OK })
+}
+
+/// A file, within the limit; `None` where there is none.
+fn read(path: &Path) -> Result<Option<Vec<u8>>, Failure> {
+    match std::fs::metadata(path) {
+        Ok(there) if there.is_file() && there.len() <= LIMIT => Ok(Some(std::fs::read(path)?)),
+        Ok(there) if there.is_file() => Err(Failure::new(format!("{} has more than {LIMIT} bytes", path.display()))),
+        _ => Ok(None),
+    }
+}
+
+/// The path of `file` from `root`, where it lies below it.
+fn below(root: &Path, file: &Path) -> Result<Option<String>, Failure> {
+    let file = file.canonicalize()?;
+    Ok(file.strip_prefix(root).ok().and_then(Path::to_str).map(str::to_owned))
+}
+
+/// The files to write: targets only where the environment has none yet.
+fn wanted<'a>(root: &Path, imported: &'a Imported) -> Result<Vec<&'a DefinitionFile>, Failure> {
+    let mut wanted = Vec::new();
+    for file in &imported.files {
+        let folder = root.join(&file.path).parent().map(Path::to_owned).unwrap_or_default();
+        if !(file.targets && has_targets(&folder)?) {
+            wanted.push(file);
+        }
+    }
+    Ok(wanted)
+}
+
+fn has_targets(folder: &Path) -> Result<bool, Failure> {
+    let entries = match std::fs::read_dir(folder) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(false),
+        Err(error) => return Err(error.into()),
+    };
+    for entry in entries {
+        let path = entry?.path();
+        if path.extension().is_none_or(|end| end != "toml") {
+            continue;
+        }
+        let table = parse(&read(&path)?.unwrap_or_default()).root;
+        let declares =
+            |kind: &str| table.get(kind).is_some_and(|entry| matches!(&entry.node.value, Value::Table(t) if !t.is_empty()));
+        if declares("cloudflare") || declares("edge") {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+fn refuse_to_overwrite(root: &Path, files: &[&DefinitionFile]) -> Result<(), Failure> {
+    let there: Vec<String> =
+        files.iter().filter(|file| root.join(&file.path).symlink_metadata().is_ok()).map(|file| file.path.clone()).collect();
+    if there.is_empty() {
+        return Ok(());
+    }
+    let hint = "nothing was written; move them away, import into another folder with `--out`, or overwrite them with `--force`";
+    Err(Failure::new(format!("there already is {}", there.join(", "))).hint(Some(hint.to_owned())))
+}
+
+fn write(root: &Path, file: &DefinitionFile) -> Result<(), Failure> {
+    let path: PathBuf = root.join(&file.path);
+    let failure = |error: std::io::Error| Failure::new(format!("{} cannot be written: {error}", path.display()));
+    let folder = path.parent().unwrap_or(root);
+    std::fs::create_dir_all(folder).map_err(failure)?;
+    // Whole or not at all, and never through a link that stands there.
+    let mut new = tempfile::NamedTempFile::new_in(folder).map_err(failure)?;
+    new.write_all(file.text.as_bytes()).map_err(failure)?;
+    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o644);
+    new.as_file().set_permissions(mode).map_err(failure)?;
+    new.persist(&path).map_err(|error| failure(error.error))?;
+    Ok(())
+}
+
+fn report(imported: &Imported, files: &[&DefinitionFile], output: Output) -> Result<(), Failure> {
+    if output == Output::Json {
+        return show_json(&json!({ "version": 1, "files": files, "left": imported.left, "fill_in": imported.fill_in }));
+    }
+    for file in files {
+        show(&file.path)?;
+    }
+    let tell = |head: &str, remarks: &[Remark]| {
+        if !remarks.is_empty() {
+            note(head);
+        }
+        for Remark { path, line, key, reason } in remarks {
+            note(&format!("  {path}:{line}: {key}: {reason}"));
+        }
+    };
+    tell("Not carried:", &imported.left);
+    tell("To fill in or look at:", &imported.fill_in);
+    if imported.is_empty() {
+        note("Nothing could be carried, and nothing was written.");
+        return Ok(());
+    }
+    note("Secrets are not in the file: `trunkline secrets set ENVIRONMENT NAME` writes each. Next: `trunkline check`.");
+    Ok(())
+}

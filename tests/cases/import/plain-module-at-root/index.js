@@ -1,0 +1,2 @@
+import { y } from "./lib/y.js";
+export default { fetch: () => new Response(y) };
