@@ -14,7 +14,8 @@
 //! What it has: ES modules, vars, JSON vars, secrets, KV, service bindings, crons, routes, `workers.dev`-like names,
 //! versions and deployments with shares. What it has not: other bindings, Durable Objects, static assets, DNS, TLS; an
 //! upload that needs one is refused, never accepted in part. The edge has one account, called by any 32 hex digits; a zone
-//! exists when a request names it, and its id follows from its name.
+//! exists when a request names it, and its id follows from its name. With a [`stand_in`], it also keeps the records of what
+//! cannot run here.
 //!
 //! **Invariant:** nothing is acknowledged before it is durable; where the runtime is missing, that is said and nothing
 //! pretends to run; a secret's value leaves only into the runtime's configuration, which is in memory.
@@ -40,6 +41,7 @@ mod plane;
 mod record;
 mod runtime;
 mod seal;
+mod stand_in;
 
 pub use runtime::{LEAD_VERB, Runtime, find_workerd, lead_group};
 
@@ -47,6 +49,7 @@ use disk::Disk;
 use plane::Plane;
 use runtime::{Settings, Supervisor};
 use seal::Seal;
+use stand_in::StandIn;
 
 /// How to get the runtime.
 const INSTALL_HINT: &str =
@@ -77,13 +80,28 @@ pub struct Options {
     pub guard: Option<PathBuf>,
     /// Opens the test-only calls `/__faults` and `/__cron`: injected faults, and crons at a given time.
     pub faults: bool,
+    /// Keeps the records of what an edge cannot run (DNS, rulesets, custom domains, tunnels and more), so that definitions of
+    /// them can be tried without an account. It pretends nothing about traffic.
+    pub stand_in: bool,
 }
 
 impl Options {
     /// Options with nothing but what has no default.
     pub fn new(listen: SocketAddr, http: SocketAddr, data: PathBuf, token: Secret) -> Self {
         let linger = Duration::from_secs(30);
-        Self { listen, http, data, token, workerd: None, key: None, linger, private_network: false, guard: None, faults: false }
+        Self {
+            listen,
+            http,
+            data,
+            token,
+            workerd: None,
+            key: None,
+            linger,
+            private_network: false,
+            guard: None,
+            faults: false,
+            stand_in: false,
+        }
     }
 }
 
@@ -216,6 +234,8 @@ pub async fn start(options: Options) -> Result<Edge, EdgeError> {
     if let Runtime::Missing { hint } = supervisor.runtime() {
         tracing::warn!(hint, "workerd is not installed: Workers are stored and do not run.");
     }
+    let stand_in = if options.stand_in { Some(Arc::new(StandIn::open(disk.root())?)) } else { None };
+    let also = api::Also { faults: options.faults, stand_in };
     let (api, api_addr) = listen(options.listen).await?;
     let (http, http_addr) = listen(options.http).await?;
     Box::pin(supervisor.resume(state)).await;
@@ -224,7 +244,7 @@ pub async fn start(options: Options) -> Result<Edge, EdgeError> {
     let tasks = vec![
         tokio::spawn(front::serve(http, Arc::clone(&supervisor), stop.clone())),
         tokio::spawn(cron::run(Arc::clone(&supervisor), stop.clone())),
-        tokio::spawn(api::serve(api, plane, options.token, options.faults, stop.clone())),
+        tokio::spawn(api::serve(api, plane, options.token, also, stop.clone())),
     ];
     Ok(Edge { api_addr, http_addr, supervisor, stop, tasks, stopped: false })
 }

@@ -16,6 +16,7 @@ mod rollback;
 mod secret_verbs;
 mod service;
 mod source;
+mod stand_in;
 mod story;
 mod sweep;
 mod world;

@@ -22,14 +22,15 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use super::plane::Plane;
+use super::stand_in::{self, StandIn};
 use crate::model::{Digest, Secret};
 
 mod account;
-mod answer;
+pub(super) mod answer;
 mod deployments;
 mod faults;
 mod kv;
-mod routes;
+pub(super) mod routes;
 mod scripts;
 mod secrets;
 mod settings;
@@ -57,8 +58,8 @@ const BULK_LIMIT: usize = 100 * 1024 * 1024;
 const DRAIN: Duration = Duration::from_secs(30);
 
 /// Serves the API until the token is cancelled, then lets calls in hand finish.
-pub(super) async fn serve(listener: TcpListener, plane: Arc<Plane>, token: Secret, faults: bool, stop: CancellationToken) {
-    let app = router(plane, &token, faults);
+pub(super) async fn serve(listener: TcpListener, plane: Arc<Plane>, token: Secret, also: Also, stop: CancellationToken) {
+    let app = router(plane, &token, &also);
     let signal = stop.clone();
     let serving = axum::serve(listener, app).with_graceful_shutdown(async move { signal.cancelled().await });
     tokio::select! {
@@ -71,7 +72,15 @@ pub(super) async fn serve(listener: TcpListener, plane: Arc<Plane>, token: Secre
     }
 }
 
-fn router(plane: Arc<Plane>, token: &Secret, faults: bool) -> Router {
+/// What an edge has only where it was started so.
+pub(super) struct Also {
+    /// The calls of tests.
+    pub(super) faults: bool,
+    /// The records of what cannot run here.
+    pub(super) stand_in: Option<Arc<StandIn>>,
+}
+
+fn router(plane: Arc<Plane>, token: &Secret, also: &Also) -> Router {
     let mut api = Router::new()
         .route("/user", get(account::user))
         .route("/user/tokens/verify", get(account::verify))
@@ -85,15 +94,17 @@ fn router(plane: Arc<Plane>, token: &Secret, faults: bool) -> Router {
         .route("/zones/{zone}/workers/routes/{route}", get(routes::show).put(routes::update).delete(routes::delete))
         .nest("/accounts/{account}/workers", workers_routes())
         .nest("/accounts/{account}/storage/kv/namespaces", kv_routes())
+        .merge(also.stand_in.as_ref().map_or_else(no_domains, stand_in::routes))
         .fallback(unknown)
         .method_not_allowed_fallback(unknown);
-    let faults = faults.then(Faults::default).map(Arc::new);
+    let faults = also.faults.then(Faults::default).map(Arc::new);
     if let Some(faults) = &faults {
         api = api.layer(middleware::from_fn_with_state(Arc::clone(faults), faults::inject));
     }
     let mut app = Router::new().nest("/client/v4", api).fallback(unknown);
     if let Some(faults) = faults {
         app = app.merge(faults::routes(faults)).route("/__cron", post(faults::cron));
+        app = also.stand_in.iter().fold(app, |app, kept| app.merge(stand_in::knobs(kept)));
     }
     let digest = Digest::of(token.expose().trim_ascii());
     app.layer(DefaultBodyLimit::max(JSON_LIMIT))
@@ -118,8 +129,7 @@ fn workers_routes() -> Router<Arc<Plane>> {
         .route("/secrets", get(secrets::list).put(secrets::put))
         .route("/secrets/{secret}", get(secrets::show).delete(secrets::delete))
         .route("/secrets-bulk", axum::routing::patch(secrets::bulk))
-        .route("/routes", put(routes::replace))
-        .route("/domains/records", put(workers::no_domains));
+        .route("/routes", put(routes::replace));
     Router::new()
         .route("/scripts", get(scripts::list))
         .nest("/scripts/{script}", script)
@@ -127,8 +137,14 @@ fn workers_routes() -> Router<Arc<Plane>> {
         .route("/workers", get(workers::list))
         .route("/workers/{script}", get(workers::show))
         .route("/subdomain", get(workers::account_subdomain))
-        .route("/domains", get(workers::domains).put(workers::no_domains))
         .route("/account-settings", get(workers::account_settings))
+}
+
+/// Custom domains, where nothing stands in for them.
+fn no_domains() -> Router<Arc<Plane>> {
+    Router::new()
+        .route("/accounts/{account}/workers/domains", get(workers::domains).put(workers::no_domains))
+        .route("/accounts/{account}/workers/scripts/{script}/domains/records", put(workers::no_domains))
 }
 
 fn kv_routes() -> Router<Arc<Plane>> {
@@ -192,7 +208,7 @@ type Name = Path<(String, String)>;
 type Names = Path<(String, String, String)>;
 
 /// A body as JSON.
-fn parse<T: DeserializeOwned>(body: &Bytes) -> Result<T, Refusal> {
+pub(super) fn parse<T: DeserializeOwned>(body: &Bytes) -> Result<T, Refusal> {
     serde_json::from_slice(body)
         .map_err(|error| Refusal::bad(10026, format!("the body is not the JSON that is expected: {error}")))
 }
