@@ -305,6 +305,10 @@ pub(super) struct Edge {
     /// Let Workers reach private and loopback addresses: an origin beside the edge
     #[arg(long)]
     pub(super) private_network: bool,
+    /// Keep the records of what cannot run here (DNS, rulesets, custom domains, tunnels, private services and more), to try
+    /// definitions without an account: nothing of it carries traffic
+    #[arg(long)]
+    pub(super) stand_in: bool,
 }
 
 #[derive(Debug, Args)]

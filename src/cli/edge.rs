@@ -26,6 +26,7 @@ pub(super) async fn edge(verb: &Edge) -> Result<u8, Failure> {
     options.workerd.clone_from(&verb.workerd);
     options.key.clone_from(&verb.key);
     options.private_network = verb.private_network;
+    options.stand_in = verb.stand_in;
     options.guard = Some(THIS_PROGRAM.into());
     let edge = edge::start(options).await.map_err(failure)?;
     note(&format!("REST API   http://{}/client/v4", edge.api_addr()));
@@ -38,6 +39,9 @@ pub(super) async fn edge(verb: &Edge) -> Result<u8, Failure> {
         edge::Runtime::Missing { hint } => {
             note(&format!("runtime    none: what is deployed is stored, and does not run. {hint}"));
         }
+    }
+    if verb.stand_in {
+        note("stand-in   records of DNS, rulesets, custom domains, tunnels and more are kept; none of it carries traffic");
     }
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
     stop.cancelled().await;

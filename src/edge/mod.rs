@@ -17,7 +17,8 @@
 //! crons, routes, `workers.dev`-like names, versions and deployments with shares, the Cache API, rate limits, analytics,
 //! client certificates, and links into its own network where it was started to allow them. What it has not: other
 //! bindings, DNS, TLS of its own; an upload that needs one is refused, never accepted in part. The edge has one account, called by any 32 hex digits; a zone
-//! exists when a request names it, and its id follows from its name.
+//! exists when a request names it, and its id follows from its name. With a [`stand_in`], it also keeps the records of
+//! what cannot run here.
 //!
 //! **Invariant:** nothing is acknowledged before it is durable; where the runtime is missing, that is said and nothing
 //! pretends to run; a secret's value leaves only into the runtime's configuration, which is in memory.
@@ -45,6 +46,7 @@ mod plane;
 mod record;
 mod runtime;
 mod seal;
+mod stand_in;
 
 pub use runtime::{LEAD_VERB, Runtime, find_workerd, lead_group};
 
@@ -53,6 +55,7 @@ use local::Local;
 use plane::Plane;
 use runtime::{Settings, Supervisor};
 use seal::Seal;
+use stand_in::StandIn;
 
 /// How to get the runtime.
 const INSTALL_HINT: &str =
@@ -83,13 +86,28 @@ pub struct Options {
     pub guard: Option<PathBuf>,
     /// Opens the test-only calls `/__faults` and `/__cron`: injected faults, and crons at a given time.
     pub faults: bool,
+    /// Keeps the records of what an edge cannot run (DNS, rulesets, custom domains, tunnels and more), so that definitions of
+    /// them can be tried without an account. It pretends nothing about traffic.
+    pub stand_in: bool,
 }
 
 impl Options {
     /// Options with nothing but what has no default.
     pub fn new(listen: SocketAddr, http: SocketAddr, data: PathBuf, token: Secret) -> Self {
         let linger = Duration::from_secs(30);
-        Self { listen, http, data, token, workerd: None, key: None, linger, private_network: false, guard: None, faults: false }
+        Self {
+            listen,
+            http,
+            data,
+            token,
+            workerd: None,
+            key: None,
+            linger,
+            private_network: false,
+            guard: None,
+            faults: false,
+            stand_in: false,
+        }
     }
 }
 
@@ -236,6 +254,8 @@ pub async fn start(options: Options) -> Result<Edge, EdgeError> {
     let local_listener = Local::listen(&disk.root().join("run"))?;
     let local_stop = CancellationToken::new();
     let serving = local::serve(local_listener, Arc::clone(&local), Arc::clone(&supervisor), local_stop.clone());
+    let stand_in = if options.stand_in { Some(Arc::new(StandIn::open(disk.root())?)) } else { None };
+    let also = api::Also { faults: options.faults, stand_in };
     let (api, api_addr) = listen(options.listen).await?;
     let (http, http_addr) = listen(options.http).await?;
     let serving = tokio::spawn(serving);
@@ -247,7 +267,7 @@ pub async fn start(options: Options) -> Result<Edge, EdgeError> {
         tokio::spawn(front::serve(http, Arc::clone(&supervisor), stop.clone())),
         tokio::spawn(cron::run(Arc::clone(&supervisor), stop.clone())),
         tokio::spawn(local::queue::deliver::run(Arc::clone(&supervisor), queues, stop.clone())),
-        tokio::spawn(api::serve(api, plane, options.token, options.faults, stop.clone())),
+        tokio::spawn(api::serve(api, plane, options.token, also, stop.clone())),
     ];
     let local = (serving, local_stop);
     Ok(Edge { api_addr, http_addr, supervisor, stop, tasks, local, stopped: false })

@@ -19,6 +19,7 @@ mod rollback;
 mod secret_verbs;
 mod service;
 mod source;
+mod stand_in;
 mod stop;
 mod story;
 mod sweep;

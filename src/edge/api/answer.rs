@@ -14,22 +14,22 @@ use super::super::runtime::PrepareError;
 
 /// A refusal: HTTP status, code and message.
 #[derive(Debug, Clone)]
-pub(super) struct Refusal {
+pub(in crate::edge) struct Refusal {
     status: StatusCode,
     code: u32,
     message: String,
 }
 
 /// What a handler gives.
-pub(super) type Answer = Result<Response, Refusal>;
+pub(in crate::edge) type Answer = Result<Response, Refusal>;
 
 /// A successful answer.
-pub(super) fn ok(result: impl Into<Value>) -> Answer {
+pub(in crate::edge) fn ok(result: impl Into<Value>) -> Answer {
     ok_with(result.into(), None, StatusCode::OK)
 }
 
 /// A successful answer with `result_info`, or another status.
-pub(super) fn ok_with(result: Value, info: Option<Value>, status: StatusCode) -> Answer {
+pub(in crate::edge) fn ok_with(result: Value, info: Option<Value>, status: StatusCode) -> Answer {
     let mut envelope = serde_json::Map::new();
     envelope.insert("success".to_owned(), json!(true));
     envelope.insert("errors".to_owned(), json!([]));
@@ -43,37 +43,37 @@ pub(super) fn ok_with(result: Value, info: Option<Value>, status: StatusCode) ->
 
 impl Refusal {
     /// Any refusal.
-    pub(super) fn new(status: StatusCode, code: u32, message: impl Into<String>) -> Self {
+    pub(in crate::edge) fn new(status: StatusCode, code: u32, message: impl Into<String>) -> Self {
         Self { status, code, message: message.into() }
     }
 
     /// A request that makes no sense.
-    pub(super) fn bad(code: u32, message: impl Into<String>) -> Self {
+    pub(in crate::edge) fn bad(code: u32, message: impl Into<String>) -> Self {
         Self::new(StatusCode::BAD_REQUEST, code, message)
     }
 
     /// The Worker does not exist.
-    pub(super) fn no_worker(name: &str) -> Self {
+    pub(in crate::edge) fn no_worker(name: &str) -> Self {
         Self::new(StatusCode::NOT_FOUND, 10007, format!("This Worker does not exist on your account: {name}"))
     }
 
     /// The Worker does not exist, in the words of the `services` calls.
-    pub(super) fn no_service(name: &str) -> Self {
+    pub(in crate::edge) fn no_service(name: &str) -> Self {
         Self::new(StatusCode::NOT_FOUND, 10090, format!("This service does not exist: {name}"))
     }
 
     /// There is no such version.
-    pub(super) fn no_version(id: &str) -> Self {
+    pub(in crate::edge) fn no_version(id: &str) -> Self {
         Self::new(StatusCode::NOT_FOUND, 10222, format!("There is no version {id} of this Worker"))
     }
 
     /// The code or its configuration cannot run.
-    pub(super) fn invalid_script(message: impl Into<String>) -> Self {
+    pub(in crate::edge) fn invalid_script(message: impl Into<String>) -> Self {
         Self::bad(10021, message)
     }
 
     /// There is no such route in the API.
-    pub(super) fn no_route(path: &str) -> Self {
+    pub(in crate::edge) fn no_route(path: &str) -> Self {
         let message = format!("Could not route to {path}, perhaps your object identifier is invalid?");
         Self::new(StatusCode::NOT_FOUND, 7003, message)
     }
@@ -104,7 +104,7 @@ impl From<PrepareError> for Refusal {
 }
 
 /// One page of a list, with its `result_info`.
-pub(super) fn page(items: Vec<Value>, query: &Paging, default: usize, limit: usize) -> (Vec<Value>, Value) {
+pub(in crate::edge) fn page(items: Vec<Value>, query: &Paging, default: usize, limit: usize) -> (Vec<Value>, Value) {
     let per_page = query.per_page.unwrap_or(default).clamp(1, limit);
     let page = query.page.unwrap_or(1).max(1);
     let total = items.len();
@@ -121,9 +121,9 @@ pub(super) fn page(items: Vec<Value>, query: &Paging, default: usize, limit: usi
 
 /// Which page is asked for.
 #[derive(Debug, Default, serde::Deserialize)]
-pub(super) struct Paging {
-    pub(super) page: Option<usize>,
-    pub(super) per_page: Option<usize>,
+pub(in crate::edge) struct Paging {
+    pub(in crate::edge) page: Option<usize>,
+    pub(in crate::edge) per_page: Option<usize>,
 }
 
 #[cfg(test)]

@@ -22,10 +22,11 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use super::plane::Plane;
+use super::stand_in::{self, StandIn};
 use crate::model::{Digest, Secret};
 
 mod account;
-mod answer;
+pub(super) mod answer;
 mod assets;
 mod bindings;
 mod certificates;
@@ -42,7 +43,7 @@ mod migrations;
 mod objects;
 mod queues;
 mod r2;
-mod routes;
+pub(super) mod routes;
 mod scripts;
 mod secrets;
 mod services;
@@ -77,8 +78,8 @@ const SQL_LIMIT: usize = 16 * 1024 * 1024;
 const DRAIN: Duration = Duration::from_secs(30);
 
 /// Serves the API until the token is cancelled, then lets calls in hand finish.
-pub(super) async fn serve(listener: TcpListener, plane: Arc<Plane>, token: Secret, faults: bool, stop: CancellationToken) {
-    let app = router(plane, &token, faults);
+pub(super) async fn serve(listener: TcpListener, plane: Arc<Plane>, token: Secret, also: Also, stop: CancellationToken) {
+    let app = router(plane, &token, &also);
     let signal = stop.clone();
     let serving = axum::serve(listener, app).with_graceful_shutdown(async move { signal.cancelled().await });
     tokio::select! {
@@ -91,7 +92,15 @@ pub(super) async fn serve(listener: TcpListener, plane: Arc<Plane>, token: Secre
     }
 }
 
-fn router(plane: Arc<Plane>, token: &Secret, faults: bool) -> Router {
+/// What an edge has only where it was started so.
+pub(super) struct Also {
+    /// The calls of tests.
+    pub(super) faults: bool,
+    /// The records of what cannot run here.
+    pub(super) stand_in: Option<Arc<StandIn>>,
+}
+
+fn router(plane: Arc<Plane>, token: &Secret, also: &Also) -> Router {
     let mut api = Router::new()
         .route("/user", get(account::user))
         .route("/user/tokens/verify", get(account::verify))
@@ -121,15 +130,17 @@ fn router(plane: Arc<Plane>, token: &Secret, faults: bool) -> Router {
         .nest("/accounts/{account}/d1/database", d1_routes())
         .nest("/accounts/{account}/queues", queue_routes())
         .nest("/accounts/{account}/r2/buckets", r2_routes())
+        .merge(also.stand_in.as_ref().map_or_else(no_domains, stand_in::routes))
         .fallback(unknown)
         .method_not_allowed_fallback(unknown);
-    let faults = faults.then(Faults::default).map(Arc::new);
+    let faults = also.faults.then(Faults::default).map(Arc::new);
     if let Some(faults) = &faults {
         api = api.layer(middleware::from_fn_with_state(Arc::clone(faults), faults::inject));
     }
     let mut app = Router::new().nest("/client/v4", api).fallback(unknown);
     if let Some(faults) = faults {
         app = app.merge(faults::routes(faults)).route("/__cron", post(faults::cron));
+        app = also.stand_in.iter().fold(app, |app, kept| app.merge(stand_in::knobs(kept)));
     }
     let digest = Digest::of(token.expose().trim_ascii());
     app.layer(DefaultBodyLimit::max(JSON_LIMIT))
@@ -155,8 +166,7 @@ fn workers_routes() -> Router<Arc<Plane>> {
         .route("/secrets/{secret}", get(secrets::show).delete(secrets::delete))
         .route("/secrets-bulk", axum::routing::patch(secrets::bulk))
         .route("/assets-upload-session", post(assets::session).layer(DefaultBodyLimit::max(MANIFEST_LIMIT)))
-        .route("/routes", put(routes::replace))
-        .route("/domains/records", put(workers::no_domains));
+        .route("/routes", put(routes::replace));
     Router::new()
         .route("/scripts", get(scripts::list))
         .nest("/scripts/{script}", script)
@@ -167,8 +177,14 @@ fn workers_routes() -> Router<Arc<Plane>> {
         .route("/durable_objects/namespaces", get(durable::list))
         .route("/durable_objects/namespaces/{namespace}/objects", get(durable::objects))
         .route("/subdomain", get(workers::account_subdomain))
-        .route("/domains", get(workers::domains).put(workers::no_domains))
         .route("/account-settings", get(workers::account_settings))
+}
+
+/// Custom domains, where nothing stands in for them.
+fn no_domains() -> Router<Arc<Plane>> {
+    Router::new()
+        .route("/accounts/{account}/workers/domains", get(workers::domains).put(workers::no_domains))
+        .route("/accounts/{account}/workers/scripts/{script}/domains/records", put(workers::no_domains))
 }
 
 fn kv_routes() -> Router<Arc<Plane>> {
@@ -281,7 +297,7 @@ type Name = Path<(String, String)>;
 type Names = Path<(String, String, String)>;
 
 /// A body as JSON.
-fn parse<T: DeserializeOwned>(body: &Bytes) -> Result<T, Refusal> {
+pub(super) fn parse<T: DeserializeOwned>(body: &Bytes) -> Result<T, Refusal> {
     serde_json::from_slice(body)
         .map_err(|error| Refusal::bad(10026, format!("the body is not the JSON that is expected: {error}")))
 }

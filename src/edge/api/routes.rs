@@ -57,7 +57,7 @@ async fn remember(plane: &Plane, name: &str) -> Result<String, Refusal> {
     Ok(id)
 }
 
-fn remember_in(state: &mut State, name: &str) -> Result<String, Refusal> {
+pub(in crate::edge) fn remember_in(state: &mut State, name: &str) -> Result<String, Refusal> {
     let id = zone_id(name);
     if !state.account.zones.contains_key(&id) {
         if state.account.zones.len() >= LIMIT {
@@ -69,19 +69,23 @@ fn remember_in(state: &mut State, name: &str) -> Result<String, Refusal> {
 }
 
 /// A zone's id: it follows from its name.
-fn zone_id(name: &str) -> String {
+pub(in crate::edge) fn zone_id(name: &str) -> String {
     hex_of(&format!("zone {name}"))
 }
 
-fn is_zone_name(name: &str) -> bool {
-    name.len() <= 253 && name.contains('.') && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._".contains(&b))
+pub(in crate::edge) fn is_zone_name(name: &str) -> bool {
+    // `invalid` is reserved: no zone of it is ever there (RFC 2606).
+    !name.ends_with(".invalid")
+        && name.len() <= 253
+        && name.contains('.')
+        && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._".contains(&b))
 }
 
-fn zone_json(id: &str, name: &str) -> Value {
+pub(in crate::edge) fn zone_json(id: &str, name: &str) -> Value {
     json!({ "id": id, "name": name, "status": "active", "paused": false, "type": "full" })
 }
 
-fn zone_name<'a>(account: &'a Account, id: &str) -> Result<&'a str, Refusal> {
+pub(in crate::edge) fn zone_name<'a>(account: &'a Account, id: &str) -> Result<&'a str, Refusal> {
     account.zones.get(id).map(String::as_str).ok_or_else(|| Refusal::no_route(&format!("/zones/{id}")))
 }
 

@@ -9,15 +9,15 @@ use trunkline::edge::{self, Edge, Options};
 use trunkline::model::Secret;
 
 /// The token of every edge in these tests.
-pub(super) const TOKEN: &str = "test-token";
+pub(crate) const TOKEN: &str = "test-token";
 /// The account that the tests name.
-pub(super) const ACCOUNT: &str = "0123456789abcdef0123456789abcdef";
+pub(crate) const ACCOUNT: &str = "0123456789abcdef0123456789abcdef";
 
 /// A running edge with its folder.
-pub(super) struct Bench {
-    pub(super) edge: Option<Edge>,
-    pub(super) folder: TempDir,
-    pub(super) client: reqwest::Client,
+pub(crate) struct Bench {
+    pub(crate) edge: Option<Edge>,
+    pub(crate) folder: TempDir,
+    pub(crate) client: reqwest::Client,
 }
 
 /// The real runtime, or a failure that says how to get it.
@@ -46,11 +46,11 @@ pub(super) fn options(folder: &Path) -> Options {
 }
 
 impl Bench {
-    pub(super) async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
         Self::start_with(|_| {}).await
     }
 
-    pub(super) async fn start_with(choose: impl FnOnce(&mut Options)) -> Self {
+    pub(crate) async fn start_with(choose: impl FnOnce(&mut Options)) -> Self {
         let folder = TempDir::new().unwrap();
         let mut options = options(folder.path());
         choose(&mut options);
@@ -61,21 +61,28 @@ impl Bench {
         Self { edge: Some(edge), folder, client }
     }
 
-    pub(super) fn edge(&self) -> &Edge {
+    pub(crate) fn edge(&self) -> &Edge {
         self.edge.as_ref().unwrap()
     }
 
     /// Stops the edge and starts another on the same folder.
     pub(super) async fn restart(&mut self) {
-        self.edge.take().unwrap().stop().await;
-        self.edge = Some(edge::start(options(self.folder.path())).await.unwrap());
+        self.restart_with(|_| {}).await;
     }
 
-    pub(super) async fn stop(mut self) {
+    /// The same with other options.
+    pub(crate) async fn restart_with(&mut self, choose: impl FnOnce(&mut Options)) {
+        self.edge.take().unwrap().stop().await;
+        let mut options = options(self.folder.path());
+        choose(&mut options);
+        self.edge = Some(edge::start(options).await.unwrap());
+    }
+
+    pub(crate) async fn stop(mut self) {
         self.edge.take().unwrap().stop().await;
     }
 
-    pub(super) fn url(&self, path: &str) -> String {
+    pub(crate) fn url(&self, path: &str) -> String {
         format!("http://{}{path}", self.edge().api_addr())
     }
 
@@ -85,7 +92,7 @@ impl Bench {
     }
 
     /// One call; its status and its envelope.
-    pub(super) async fn call(&self, method: &str, path: &str, body: Option<Value>) -> (u16, Value) {
+    pub(crate) async fn call(&self, method: &str, path: &str, body: Option<Value>) -> (u16, Value) {
         let url = if path.starts_with("/client") || path.starts_with("/__") { self.url(path) } else { self.account_url(path) };
         let mut request = self.client.request(method.parse().unwrap(), url).bearer_auth(TOKEN);
         if let Some(body) = body {
@@ -97,14 +104,14 @@ impl Bench {
     }
 
     /// One call that has to succeed; its result.
-    pub(super) async fn done(&self, method: &str, path: &str, body: Option<Value>) -> Value {
+    pub(crate) async fn done(&self, method: &str, path: &str, body: Option<Value>) -> Value {
         let (status, mut answer) = self.call(method, path, body).await;
         assert!(status == 200 && answer["success"] == true, "{method} {path}: {status} {answer}");
         answer["result"].take()
     }
 
     /// One call that has to be refused; status and code.
-    pub(super) async fn refused(&self, method: &str, path: &str, body: Option<Value>) -> (u16, u64) {
+    pub(crate) async fn refused(&self, method: &str, path: &str, body: Option<Value>) -> (u16, u64) {
         let (status, answer) = self.call(method, path, body).await;
         assert!(answer["success"] == false, "{method} {path}: {status} {answer}");
         (status, answer["errors"][0]["code"].as_u64().unwrap())
