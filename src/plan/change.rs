@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
+use super::reversal::Reversal;
 use crate::model::{Address, Digest, EnvironmentId, InstanceKey, Properties, canonical_digest};
 
 /// What a change does.
@@ -104,6 +105,8 @@ pub struct Change {
     /// Digest of the desired properties, values not known yet left symbolic: the same in every installation and before
     /// and after a merge. Of the properties before, for a delete.
     pub desired: Digest,
+    /// Whether it can be taken back; follows from the rest.
+    pub reversal: Reversal,
     /// Why, for people.
     pub why: Vec<Why>,
 }
@@ -221,6 +224,7 @@ impl Plan {
                     after_changes: _,
                     depends_on: _,
                     desired: _,
+                    reversal: _,
                     why: _,
                 } = change;
                 Counted { key, action: *action, from, before, after, precondition }

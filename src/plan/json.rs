@@ -5,7 +5,7 @@
 //!   "changes": [{
 //!     "address": "production/worker.ads-api", "target": "main", "kind": "worker",
 //!     "action": "create|update|delete|adopt|move", "claim": "<name at the target>", "from": "<former address>"|null,
-//!     "reversible": "yes|with_loss|no", "drift": true|false,
+//!     "reversible": "yes|with_loss|no", "irreversible_because": ["…"], "drift": true|false,
 //!     "before": {…}|null, "after": {…}|null,                 properties, by name
 //!     "fields": [{ "field": "bindings.LOG_LEVEL.text", "before": …|null, "after": …|null }],
 //!     "foreign": { "bindings": ["NAME"] },                   what is there, not ours, and stays
@@ -28,6 +28,7 @@ use serde_json::{Value as Json, json};
 
 use super::change::{Action, BlockReason, Cause, Change, Plan, Precondition, Why};
 use super::planner::fields;
+use super::reversal::Reversibility;
 use super::secrecy::{masked, masked_pair};
 use crate::model::{Properties, Value};
 
@@ -89,6 +90,7 @@ fn change(change: &Change) -> Json {
         "claim": change.claim,
         "from": change.from,
         "reversible": reversible(change),
+        "irreversible_because": change.reversal.reasons,
         "drift": change.is_drift_only(),
         "before": before.map(|_| shown_before),
         "after": after.map(|_| shown_after),
@@ -109,12 +111,10 @@ fn secret(word: &'static str) -> Value {
 
 /// Whether going back to the revision before restores what was there.
 fn reversible(change: &Change) -> &'static str {
-    let overwrites_foreign_work = change.action == Action::Adopt
-        || change.action == Action::Update && change.why.iter().any(|why| why.cause == Cause::Drift);
-    match change.action {
-        Action::Delete if change.key.address.kind.holds_data() => "no",
-        _ if overwrites_foreign_work => "with_loss",
-        Action::Delete | Action::Create | Action::Update | Action::Adopt | Action::Move => "yes",
+    match change.reversal.verdict {
+        Reversibility::Reversible => "yes",
+        Reversibility::WithLoss => "with_loss",
+        Reversibility::OneWay => "no",
     }
 }
 

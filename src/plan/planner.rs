@@ -13,6 +13,7 @@ use super::compare::{Ours, differences, ours};
 use super::inventory::{Inventory, Owned};
 use super::order::order;
 use super::pending::resolve;
+use super::reversal::{Evidence, Reversal, reversal};
 use super::survey::{Standing, Survey, Wanted, survey};
 use super::why;
 use crate::model::{
@@ -123,6 +124,7 @@ impl<'a> Scene<'a> {
                 after_changes: BTreeSet::new(),
                 depends_on: wanted.desired.depends_on.clone(),
                 desired: canonical_digest(&symbolic),
+                reversal: Reversal::default(),
                 why: whole,
             }
         };
@@ -145,12 +147,17 @@ impl<'a> Scene<'a> {
 
     fn change(&self, action: Action, key: &InstanceKey, wanted: &Wanted<'_>, present: &Present) -> Change {
         let Compared { symbolic, after, there } = self.compare(key, wanted, present);
+        let why = why::of_difference(self, key, wanted, action, &differences(&there.properties, &after));
+        let kind = key.address.kind;
+        let (before, spec) = (&there.properties, Some(&wanted.desired.spec));
+        let reversal = reversal(&Evidence { kind, action, before, after: &after, spec, why: &why });
         Change {
             key: key.clone(),
             action,
             claim: wanted.desired.spec.claim().to_owned(),
             from: wanted.from.clone().filter(|_| action == Action::Move),
-            why: why::of_difference(self, key, wanted, action, &differences(&there.properties, &after)),
+            reversal,
+            why,
             before: Some(there.properties),
             after: Some(after),
             foreign: there.foreign,
@@ -169,7 +176,11 @@ pub fn fields(change: &Change) -> Vec<super::Difference> {
 }
 
 fn delete(key: &InstanceKey, owned: &Owned, present: &Present, why: Vec<Why>) -> Change {
-    let there = ours(key.address.kind, &present.properties, &Properties::new(), &owned.properties);
+    let kind = key.address.kind;
+    let there = ours(kind, &present.properties, &Properties::new(), &owned.properties);
+    let none = Properties::new();
+    let (action, before) = (Action::Delete, &there.properties);
+    let reversal = reversal(&Evidence { kind, action, before, after: &none, spec: None, why: &why });
     Change {
         key: key.clone(),
         action: Action::Delete,
@@ -182,6 +193,7 @@ fn delete(key: &InstanceKey, owned: &Owned, present: &Present, why: Vec<Why>) ->
         precondition: Precondition::Fingerprint(present.fingerprint.clone()),
         after_changes: BTreeSet::new(),
         depends_on: BTreeSet::new(),
+        reversal,
         why,
     }
 }

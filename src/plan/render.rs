@@ -11,6 +11,7 @@ use std::sync::Arc;
 use super::change::{Action, BlockReason, Cause, Change, Plan, Why};
 use super::content::{Sign, lines, of_bytes};
 use super::planner::fields;
+use super::reversal::Reversibility;
 use super::secrecy::masked;
 use super::toml::{items, key, plain};
 use crate::model::{Content, Digest, InstanceKey, Properties, Value};
@@ -117,7 +118,7 @@ fn render_change(
         header.push_str(&format!(", formerly {}", from.local()));
     }
     match change.action {
-        Action::Delete if change.key.address.kind.holds_data() => header.push_str(", AND THE DATA IN IT"),
+        Action::Delete if change.reversal.verdict == Reversibility::OneWay => header.push_str(", AND THE DATA IN IT"),
         Action::Delete if replaced => header.push_str(&format!(", `{}`, to replace it", plain(&change.claim))),
         Action::Create if replaced => header.push_str(&format!(", `{}`, in its place", plain(&change.claim))),
         _ => {}
@@ -125,6 +126,13 @@ fn render_change(
     page.line(colour, &header);
     for why in &change.why {
         page.line(FAINT, &format!("    {}", because(why)));
+    }
+    let word = match change.reversal.verdict {
+        Reversibility::Reversible | Reversibility::WithLoss => "with loss",
+        Reversibility::OneWay => "ONE WAY",
+    };
+    for reason in &change.reversal.reasons {
+        page.line(YELLOW, &format!("    {word}: {}", plain(reason)));
     }
     render_foreign(page, change);
     let nothing = Properties::new();

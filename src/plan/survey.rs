@@ -12,6 +12,7 @@ use super::change::BlockReason;
 use super::claims::{moves, renames_in_place};
 use super::inventory::{Inventory, Owned};
 use super::planner::Input;
+use super::reversal::holds_data;
 use crate::model::{
     Address, Desired, Identity, InstanceKey, Kind, Observed, ObservedState, Present, Properties, Renaming, TargetName,
 };
@@ -287,7 +288,7 @@ fn leave<'a>(survey: &mut Survey<'a>, input: &Input<'a>, key: &InstanceKey, owne
             "what is there now is not what was applied, and carries no mark of ours; delete it by hand if it is not needed"
                 .to_owned(),
         ),
-        _ if address.kind.holds_data() && !input.acknowledged.contains(address) => {
+        _ if holds_data(address.kind, &owned.properties) && !input.acknowledged.contains(address) => {
             Some(format!("it holds data; a commit with the trailer `Acknowledge: {address} delete` deletes it"))
         }
         _ if !input.desired.sync.prune && !input.desired.retire => {

@@ -19,19 +19,22 @@ use crate::model::{Address, EnvironmentId};
 pub enum Acknowledgement {
     /// The instances of a resource may be deleted, with the data that they hold.
     Delete(Address),
+    /// A change of a resource that cannot be taken back may be made.
+    OneWay(Address),
     /// More of an environment may be deleted than its budget allows.
     DeleteBudget(EnvironmentId),
 }
 
 /// A text that acknowledges nothing.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{0}` is neither `environment/kind.name delete` nor `environment delete-budget`")]
+#[error("`{0}` is none of `environment/kind.name delete`, `environment/kind.name one-way`, `environment delete-budget`")]
 pub struct ParseAcknowledgementError(String);
 
 impl fmt::Display for Acknowledgement {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Delete(address) => write!(f, "{address} delete"),
+            Self::OneWay(address) => write!(f, "{address} one-way"),
             Self::DeleteBudget(environment) => write!(f, "{environment} delete-budget"),
         }
     }
@@ -45,6 +48,7 @@ impl FromStr for Acknowledgement {
         let (Some(subject), Some(action), None) = (words.next(), words.next(), words.next()) else { return Err(error()) };
         match action {
             "delete" => Ok(Self::Delete(subject.parse().map_err(|_| error())?)),
+            "one-way" => Ok(Self::OneWay(subject.parse().map_err(|_| error())?)),
             "delete-budget" => Ok(Self::DeleteBudget(subject.parse().map_err(|_| error())?)),
             _ => Err(error()),
         }
@@ -70,7 +74,7 @@ pub fn acknowledged_deletes(acknowledged: &BTreeSet<Acknowledgement>) -> BTreeSe
         .iter()
         .filter_map(|acknowledgement| match acknowledgement {
             Acknowledgement::Delete(address) => Some(address.clone()),
-            Acknowledgement::DeleteBudget(_) => None,
+            Acknowledgement::OneWay(_) | Acknowledgement::DeleteBudget(_) => None,
         })
         .collect()
 }
@@ -181,7 +185,7 @@ mod tests {
 
     #[test]
     fn an_acknowledgement_survives_json() {
-        for text in ["production/kv.sessions delete", "acme/staging delete-budget"] {
+        for text in ["production/kv.sessions delete", "production/d1.ads one-way", "acme/staging delete-budget"] {
             let acknowledgement: Acknowledgement = text.parse().unwrap();
             let json = serde_json::to_string(&acknowledgement).unwrap();
             assert_eq!(json, format!("\"{text}\""));

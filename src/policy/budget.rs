@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::acknowledgement::Acknowledgement;
 use super::approve::{Message, RunKind};
 use crate::model::{Address, EnvironmentId};
-use crate::plan::{Action, Plan};
+use crate::plan::{Action, Plan, Reversibility};
 
 /// What one apply may delete. Instances whose deletion is acknowledged by name do not count, and the instances of one
 /// single resource are never held.
@@ -36,9 +36,11 @@ impl Budget {
 
 /// Rule names of what is built in, as they stand in messages.
 const DATA: &str = "trunkline/delete-data";
+const ONE_WAY: &str = "trunkline/one-way";
 const BUDGET: &str = "trunkline/delete-budget";
 
-/// Whose deletion waits for a person: data that Git does not hold, and more than the budget.
+/// What waits for a person: deletions of data that Git does not hold, more deletions than the budget, changes that cannot
+/// be taken back.
 pub(super) fn held(
     plan: &Plan,
     budget: Budget,
@@ -51,13 +53,27 @@ pub(super) fn held(
         *deletes.entry(&change.key.address).or_default() += 1;
     }
     deletes.retain(|address, _| !acknowledged.contains(&Acknowledgement::Delete((*address).clone())));
-    let data = deletes.keys().filter(|address| address.kind.holds_data()).map(|address| Message {
+    let one_way = plan.changes.iter().filter(|change| change.reversal.verdict == Reversibility::OneWay);
+    let (lost, changed): (Vec<_>, Vec<_>) = one_way.partition(|change| change.action == Action::Delete);
+    let lost: BTreeSet<&Address> = lost.into_iter().map(|change| &change.key.address).collect();
+    let data = lost.into_iter().filter(|address| deletes.contains_key(address)).map(|address| Message {
         rule: DATA.to_owned(),
         message: format!("deleting {} destroys data that Git does not hold", address.local()),
-        address: Some((*address).clone()),
-        hint: Some(hint(&Acknowledgement::Delete((*address).clone()), kind)),
+        address: Some(address.clone()),
+        hint: Some(hint(&Acknowledgement::Delete(address.clone()), kind)),
     });
-    data.chain(over_budget(&plan.environment, &deletes, budget, owned, acknowledged, kind)).collect()
+    let changed: BTreeMap<&Address, &Vec<String>> =
+        changed.into_iter().map(|change| (&change.key.address, &change.reversal.reasons)).collect();
+    let changed = changed.into_iter().filter_map(|(address, reasons)| {
+        let acknowledgement = Acknowledgement::OneWay(address.clone());
+        (!acknowledged.contains(&acknowledgement)).then(|| Message {
+            rule: ONE_WAY.to_owned(),
+            message: format!("changing {} cannot be taken back: {}", address.local(), reasons.join("; ")),
+            address: Some(address.clone()),
+            hint: Some(hint(&acknowledgement, kind)),
+        })
+    });
+    data.chain(changed).chain(over_budget(&plan.environment, &deletes, budget, owned, acknowledged, kind)).collect()
 }
 
 fn over_budget(

@@ -9,7 +9,7 @@ use serde_json::{Value as Json, json};
 
 use super::approve::Request;
 use crate::model::{Connect, Desired, DesiredState, EnvironmentId, InstanceKey, Properties, Target, TargetKind, Value};
-use crate::plan::{BlockReason, Blocked, Change, Orphan, Plan, Precondition};
+use crate::plan::{BlockReason, Blocked, Change, Orphan, Plan, Precondition, holds_data};
 
 /// The input for one request.
 pub(super) fn input(request: &Request<'_>) -> Json {
@@ -79,6 +79,7 @@ fn change_input(change: &Change) -> Json {
         after_changes: _,
         depends_on,
         desired: _,
+        reversal,
         why: _,
     } = change;
     let seen = match precondition {
@@ -95,7 +96,8 @@ fn change_input(change: &Change) -> Json {
         "foreign": foreign,
         "seen": seen,
         "depends_on": depends_on,
-        "holds_data": key.address.kind.holds_data(),
+        "holds_data": holds_data(key.address.kind, before.as_ref().or(after.as_ref()).unwrap_or(&Properties::new())),
+        "reversal": reversal,
     });
     with(instance(key), more)
 }

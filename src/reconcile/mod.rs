@@ -10,6 +10,7 @@ mod context;
 mod heal;
 mod interrupted;
 mod observe;
+mod propose;
 mod publish;
 mod recover;
 mod resolve;
@@ -115,7 +116,7 @@ pub async fn reconcile(context: &Context, environment: &EnvironmentId, revision:
             if let Err(error) = context.store.put_environment(&record) {
                 tracing::error!(%environment, error = %crate::provider::chain(&error), "The environment's record cannot be written.");
             }
-            rollback::propose_left(context, environment).await;
+            propose::propose_left(context, environment).await;
             outcome(&record, stop)
         }
     }

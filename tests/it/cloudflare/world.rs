@@ -229,6 +229,7 @@ impl World {
                 after_changes: BTreeSet::new(),
                 depends_on: BTreeSet::new(),
                 desired,
+                reversal: Default::default(),
                 why: Vec::new(),
             },
             spec: spec.cloned(),

@@ -97,6 +97,7 @@ impl Stage {
                 after_changes: BTreeSet::new(),
                 depends_on: BTreeSet::new(),
                 desired,
+                reversal: Default::default(),
                 why: Vec::new(),
             },
             spec,

@@ -129,16 +129,15 @@ fn the_same_rules_have_the_same_digest_and_tests_do_not_count() {
 
 #[test]
 fn deletions_wait_for_a_person() {
-    let none = || rules(&[]);
-    let held = |world: &World| match world.judged(none()).approved {
+    let held = |world: &World| match world.judged(rules(&[])).approved {
         Err(Refusal::Held(messages)) => said(&messages),
         other => panic!("{other:?}"),
     };
-    let approved = |world: &World| world.judged(none()).approved.is_ok();
+    let approved = |world: &World| world.judged(rules(&[])).approved.is_ok();
     // Data needs its name; the hint is the line to write.
     let data = World::deleting(&["production/kv.sessions@main"], 100);
     assert_eq!(held(&data).len(), 1);
-    let Err(refusal) = data.judged(none()).approved else { unreachable!() };
+    let Err(refusal) = data.judged(rules(&[])).approved else { unreachable!() };
     assert!(refusal.messages()[0].hint.as_ref().unwrap().contains("`Acknowledge: production/kv.sessions delete`"));
     assert!(!approved(&World::deleting(&["production/kv.sessions@main"], 100).acknowledging("production/kv.other delete")));
     assert!(!approved(&World::deleting(&["production/kv.sessions@main"], 100).acknowledging("staging/kv.sessions delete")));
@@ -159,6 +158,26 @@ fn deletions_wait_for_a_person() {
     let many: Vec<&str> = many.iter().map(String::as_str).collect();
     assert!(approved(&World::deleting(&many[..5], 1000)));
     assert!(!approved(&World::deleting(&many, 1000)));
+}
+
+#[test]
+fn what_cannot_be_taken_back_waits_for_a_person_by_name() {
+    let mut world = World::creating([("production/d1.ads@main", super::world::kv())]);
+    assert!(world.judged(rules(&[])).approved.is_ok());
+    let reversal = &mut world.plan.changes[0].reversal;
+    reversal.verdict = trunkline::plan::Reversibility::OneWay;
+    reversal.reasons = vec!["what 0002.sql does is not undone".into()];
+    let told = refused(&world.judged(rules(&[])));
+    assert_eq!(
+        told,
+        ["trunkline/one-way production/d1.ads changing d1.ads cannot be taken back: what 0002.sql does is not undone"]
+    );
+    let hint = match world.judged(rules(&[])).approved {
+        Err(Refusal::Held(held)) => held[0].hint.clone().unwrap(),
+        other => panic!("{other:?}"),
+    };
+    assert!(hint.contains("`Acknowledge: production/d1.ads one-way`"), "{hint}");
+    assert!(world.acknowledging("production/d1.ads one-way").judged(rules(&[])).approved.is_ok());
 }
 
 #[test]

@@ -8,7 +8,7 @@ use trunkline::model::{
     Address, Binding, Content, Desired, DesiredState, EnvironmentId, FileSpec, InstanceKey, Kind, Origin, PlatformSpec,
     Properties, Spec, Sync, WorkerSpec,
 };
-use trunkline::plan::{Action, Change, Plan, Precondition};
+use trunkline::plan::{Action, Change, Plan, Precondition, Reversal, Reversibility};
 use trunkline::policy::{Acknowledgement, Budget, Request, RuleFiles, Rules, RunKind, Verdict, evaluate, ratchet};
 
 pub(crate) fn now() -> DateTime<Utc> {
@@ -71,6 +71,8 @@ pub(crate) fn kv() -> Spec {
 }
 
 fn change(key: InstanceKey, action: Action, before: Option<Properties>, after: Option<Properties>) -> Change {
+    let is_lost = action == Action::Delete && key.address.kind.holds_data();
+    let verdict = if is_lost { Reversibility::OneWay } else { Reversibility::Reversible };
     Change {
         key,
         action,
@@ -83,6 +85,7 @@ fn change(key: InstanceKey, action: Action, before: Option<Properties>, after: O
         after_changes: BTreeSet::new(),
         depends_on: BTreeSet::new(),
         desired: trunkline::model::Digest::of(b"x"),
+        reversal: Reversal { verdict, reasons: Vec::new() },
         why: Vec::new(),
     }
 }
