@@ -53,12 +53,16 @@ fn outcome(tree: &mut MemoryTree) -> String {
 fn assert_sound(tree: &MemoryTree, case: &str) {
     let (all, diagnostics) = environments(tree).unwrap();
     assert!(diagnostics.is_empty() && !all.is_empty(), "{case}: {diagnostics:?}");
+    let mut states = Vec::new();
     for environment in all {
         let resolution = resolve(tree, &environment, &mut Cache::new()).unwrap();
         let faulty = resolution.diagnostics.iter().any(|d| d.severity == Severity::Error);
         let text = render(&resolution.diagnostics, &|path| read(tree, path), false);
         assert!(!faulty && resolution.bundle.is_some(), "{case}, {environment}:\n{text}");
+        states.extend(resolution.bundle.map(|bundle| bundle.desired));
     }
+    let contested = trunkline::definition::contested(&states.iter().collect::<Vec<_>>(), &|path| read(tree, path));
+    assert!(contested.is_empty(), "{case}: {contested:?}");
 }
 
 #[test]
