@@ -66,6 +66,7 @@ pub(super) fn import(verb: &ImportVerb) -> Result<u8, Failure> {
         path: path.as_deref(),
         environment: environment.clone(),
         read: &|path| read(&root.join(path)).ok().flatten().map(Into::into),
+        folder: &|path| root.join(path).is_dir(),
     };
     let imported = import::wrangler(&input).map_err(|error| Failure::of(&error))?;
     let files = if imported.is_empty() { Vec::new() } else { wanted(&root, &imported)? };

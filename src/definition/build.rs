@@ -2,14 +2,42 @@
 
 use std::collections::BTreeMap;
 
+use schemars::JsonSchema;
+use serde::Deserialize;
+
 use super::limit;
 use super::modules::matching;
 use super::origin::Tracing;
 use super::reading::Reading;
 use super::scope::Draft;
-use super::written::{BuildToml, WorkerToml};
-use crate::document::{Fault, Place, Placed, shown};
+use super::written::WorkerToml;
+use crate::document::{Entries, Fault, Place, Placed, shown};
 use crate::model::{BuildInput, BuildRequest, ModuleType, Recipe, TreeError};
+
+/// What makes the modules of a Worker: exactly one of `command`, `esbuild`, `wrangler`. It is run without network and
+/// sees its inputs only.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(rename = "Build")]
+pub(super) struct BuildToml {
+    /// A program and its arguments; no shell takes them apart.
+    command: Option<Vec<Placed<String>>>,
+    /// The file that esbuild begins with, by its path.
+    esbuild: Option<Placed<String>>,
+    /// The `wrangler.toml`, `wrangler.json` or `wrangler.jsonc` that `wrangler deploy --dry-run` is run on, by its path.
+    wrangler: Option<Placed<String>>,
+    /// With `wrangler`: which of its environments, where it is not the top-level one.
+    environment: Option<Placed<String>>,
+    /// Paths or globs of the files that the build sees; with `esbuild` and `wrangler` everything in the folder of their
+    /// file unless said otherwise.
+    inputs: Option<Vec<Placed<String>>>,
+    /// With `command`: the folder that it is run in; the root of the repository unless said otherwise.
+    folder: Option<Placed<String>>,
+    /// With `command`: where the modules are afterwards, from `folder`.
+    output: Option<Placed<String>>,
+    /// Environment variables of the build. They are no place for a secret.
+    env: Option<Entries<Placed<String>>>,
+}
 
 /// Variables that every build has, and none may change.
 const OWN_VARIABLES: [&str; 4] = ["HOME", "NODE_PATH", "PATH", "TMPDIR"];

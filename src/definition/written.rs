@@ -10,6 +10,7 @@ use crate::document::{Entries, Placed};
 use crate::model::ResourceName;
 
 use super::assets::AssetsToml;
+use super::build::BuildToml;
 use super::durable::{ExportToml, MigrationToml};
 use super::platform::{KvToml, R2Toml};
 use super::selector::OnToml;
@@ -269,31 +270,6 @@ pub(super) struct WorkerToml {
     pub(super) adopt: Option<bool>,
     /// Its former key, when it was renamed.
     pub(super) moved: Option<Placed<ResourceName>>,
-}
-
-/// What makes the modules of a Worker: exactly one of `command`, `esbuild`, `wrangler`. It is run without network and
-/// sees its inputs only.
-#[derive(Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-#[schemars(rename = "Build")]
-pub(super) struct BuildToml {
-    /// A program and its arguments; no shell takes them apart.
-    pub(super) command: Option<Vec<Placed<String>>>,
-    /// The file that esbuild begins with, by its path.
-    pub(super) esbuild: Option<Placed<String>>,
-    /// The `wrangler.toml`, `wrangler.json` or `wrangler.jsonc` that `wrangler deploy --dry-run` is run on, by its path.
-    pub(super) wrangler: Option<Placed<String>>,
-    /// With `wrangler`: which of its environments, where it is not the top-level one.
-    pub(super) environment: Option<Placed<String>>,
-    /// Paths or globs of the files that the build sees; with `esbuild` and `wrangler` everything in the folder of their
-    /// file unless said otherwise.
-    pub(super) inputs: Option<Vec<Placed<String>>>,
-    /// With `command`: the folder that it is run in; the root of the repository unless said otherwise.
-    pub(super) folder: Option<Placed<String>>,
-    /// With `command`: where the modules are afterwards, from `folder`.
-    pub(super) output: Option<Placed<String>>,
-    /// Environment variables of the build. They are no place for a secret.
-    pub(super) env: Option<Entries<Placed<String>>>,
 }
 
 /// Which requests reach a Worker.

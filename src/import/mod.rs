@@ -36,6 +36,8 @@ pub struct Input<'a> {
     pub environment: Option<EnvironmentName>,
     /// Reads a file of the repository.
     pub read: &'a dyn Fn(&str) -> Option<Arc<[u8]>>,
+    /// Whether a folder of the repository is there.
+    pub folder: &'a dyn Fn(&str) -> bool,
 }
 
 /// What an import made.

@@ -37,19 +37,30 @@ pub(super) struct TableSketch {
     pub(super) bindings: BTreeMap<String, Value>,
 }
 
+/// What belongs to which environment: account, kind and name.
+pub(super) type Claims = BTreeMap<(String, &'static str, String), String>;
+
 /// Tables by kind and name, and remarks.
 pub(super) struct Sketch<'a> {
     shown: &'a str,
     lines: &'a Lines,
     words: &'a Vocabulary,
+    /// The environment and its account.
+    owner: (String, String),
+    pub(super) claims: Claims,
     pub(super) tables: BTreeMap<(&'static str, String), TableSketch>,
     pub(super) left: Vec<Remark>,
     pub(super) fill_in: Vec<Remark>,
 }
 
 impl<'a> Sketch<'a> {
-    pub(super) fn new(shown: &'a str, lines: &'a Lines, words: &'a Vocabulary) -> Self {
-        Self { shown, lines, words, tables: BTreeMap::new(), left: Vec::new(), fill_in: Vec::new() }
+    pub(super) fn new(
+        shown: &'a str,
+        (lines, words): (&'a Lines, &'a Vocabulary),
+        owner: (String, String),
+        claims: Claims,
+    ) -> Self {
+        Self { shown, lines, words, owner, claims, tables: BTreeMap::new(), left: Vec::new(), fill_in: Vec::new() }
     }
 
     fn remark(&self, from: &From, reason: String) -> Remark {
@@ -104,8 +115,23 @@ impl<'a> Sketch<'a> {
         }
     }
 
+    /// Whether it may belong to this environment: what an earlier one of the same account has is left to that one.
+    pub(super) fn claim(&mut self, kind: &'static str, name: &str, from: &From) -> bool {
+        let (environment, account) = &self.owner;
+        let owner = self.claims.entry((account.clone(), kind, name.to_owned())).or_insert_with(|| environment.clone());
+        if owner == environment {
+            return true;
+        }
+        let reason = format!("`{}` belongs to the environment {owner}: two environments cannot have one {kind}", shown(name));
+        self.leave(from, reason);
+        false
+    }
+
     /// Something that exists, under the name that it has.
     pub(super) fn existing(&mut self, (kind, key): (&'static str, &str), name: Option<&str>, from: &From) -> bool {
+        if name.is_some_and(|name| !self.claim(kind, name, from)) {
+            return false;
+        }
         if self.table(kind, key, from).is_none() {
             return false;
         }

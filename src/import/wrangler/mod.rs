@@ -14,10 +14,10 @@ mod worker;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::sketch::{From, Sketch, TableSketch};
+use super::sketch::{Claims, From, Sketch, TableSketch};
 use super::vocabulary::Vocabulary;
 use super::{DefinitionFile, ImportError, Imported, Input, read, write};
-use crate::document::{Entry, Place, Table, Value, shown};
+use crate::document::{Entry, Node, Place, Table, Value, shown};
 use crate::model::EnvironmentName;
 
 /// What a named environment takes from the top level where it says nothing itself.
@@ -138,9 +138,16 @@ pub fn wrangler(input: &Input<'_>) -> Result<Imported, ImportError> {
     }
     let above = top_name(input, &named);
     let mut taken = BTreeMap::new();
+    let mut claims = Claims::new();
     let whole = std::iter::once((above, None)).chain(named.iter().map(|(name, entry)| (value::key(name), Some((name, entry)))));
     for (environment, own) in whole {
-        let mut sketch = Sketch::new(input.shown, &document.lines, &words);
+        let account = match own {
+            Some((_, Entry { node: Node { value: Value::Table(table), .. }, .. })) => value::text_of(table, "account_id"),
+            _ => None,
+        };
+        let account = account.or_else(|| value::text_of(top, "account_id")).unwrap_or_default().to_owned();
+        let owner = (environment.clone(), account);
+        let mut sketch = Sketch::new(input.shown, (&document.lines, &words), owner, std::mem::take(&mut claims));
         let own = match own {
             None => None,
             Some((name, entry)) => {
@@ -148,11 +155,13 @@ pub fn wrangler(input: &Input<'_>) -> Result<Imported, ImportError> {
                 let Value::Table(table) = &entry.node.value else {
                     sketch.leave(&from, format!("expected a table, found {}", entry.node.value.sort()));
                     imported.left.append(&mut sketch.left);
+                    claims = sketch.claims;
                     continue;
                 };
                 if let Some(other) = taken.insert(environment.clone(), Arc::clone(name)) {
                     sketch.leave(&from, format!("it would be called `{environment}`, as `{}` is: rename it", shown(&other)));
                     imported.left.append(&mut sketch.left);
+                    claims = sketch.claims;
                     continue;
                 }
                 Some((&**name, table))
@@ -165,6 +174,7 @@ pub fn wrangler(input: &Input<'_>) -> Result<Imported, ImportError> {
         }
         keys(&mut sketch, &view);
         finish(&mut sketch, &view, &environment, &mut imported);
+        claims = sketch.claims;
     }
     imported.left.sort();
     imported.left.dedup();

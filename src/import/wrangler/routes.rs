@@ -35,6 +35,9 @@ fn written(sketch: &mut Sketch<'_>, view: &View<'_>, table: &Table, from: &From)
         return route(sketch, pattern, zone, from);
     }
     let key = value::key(pattern);
+    if !sketch.claim("domain", pattern, from) {
+        return None;
+    }
     if sketch.set(("domain", &key), "hostname", pattern, from) {
         let zone = zone.map_or_else(|| guessed(sketch, pattern, from), str::to_owned);
         sketch.set(("domain", &key), "zone_name", zone, from);
@@ -50,7 +53,7 @@ fn route(sketch: &mut Sketch<'_>, pattern: &str, zone: Option<&str>, from: &From
         sketch.leave(from, "no zone can be read from the pattern: write the route with its `zone_name`");
         return None;
     }
-    Some(json!({ "pattern": pattern, "zone_name": zone }))
+    sketch.claim("route", pattern, from).then(|| json!({ "pattern": pattern, "zone_name": zone }))
 }
 
 /// wrangler asks the account which zone a host lies in; from the file alone it can only be guessed.

@@ -101,7 +101,7 @@ fn stands_alone(path: &str, bytes: &[u8]) -> bool {
     script && text.contains("export default") && !["import", "require", " from "].iter().any(|word| text.contains(word))
 }
 
-/// Where the folder of migrations is, from the repository's root.
+/// The folder that `key` names, from the repository's root; what is not there is told.
 pub(super) fn folder(
     sketch: &mut Sketch<'_>,
     view: &View<'_>,
@@ -111,11 +111,13 @@ pub(super) fn folder(
 ) -> Option<String> {
     let entry = table.get(key)?;
     let written = value::text(&entry.node)?;
-    let found = path(view, written.trim_end_matches('/'));
-    if found.is_none() {
-        sketch.leave(&from.below(entry.key, key), "it lies outside of the repository");
+    let from = from.below(entry.key, key);
+    match path(view, written) {
+        Some(found) if (view.input.folder)(&found) => return Some(found),
+        Some(found) => sketch.leave(&from, format!("there is no folder `{}` in the repository", crate::document::shown(&found))),
+        None => sketch.leave(&from, "it lies outside of the repository"),
     }
-    found
+    None
 }
 
 #[cfg(test)]

@@ -37,6 +37,9 @@ fn kv(sketch: &mut Sketch<'_>, view: &View<'_>, node: &Node, from: &From) {
     for (from, table) in value::tables(sketch, node, from) {
         let Some(binding) = value::needed(sketch, table, "binding", &from) else { continue };
         let id = value::text_of(table, "id");
+        if id.is_some_and(|id| !sketch.claim("kv", id, &from)) {
+            continue;
+        }
         let key = one(&mut known, id.unwrap_or(binding), value::key(binding));
         let is_new = !sketch.tables.contains_key(&("kv", key.clone()));
         match id {

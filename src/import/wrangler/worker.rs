@@ -127,14 +127,16 @@ fn assets(sketch: &mut Sketch<'_>, view: &View<'_>, entry: &Entry, from: &From) 
     let Some(table) = value::table(sketch, &entry.node, from) else { return };
     let known = ["directory", "binding", "html_handling", "not_found_handling", "run_worker_first"];
     value::rest(sketch, table, &known, from);
-    let Some(directory) = value::needed(sketch, table, "directory", from) else { return };
-    let mut kept = serde_json::Map::new();
-    match sources::path(view, directory) {
-        Some(path) => drop(kept.insert("directory".to_owned(), path.into())),
-        None => return sketch.leave(from, "the folder lies outside of the repository"),
+    if value::needed(sketch, table, "directory", from).is_none() {
+        return;
     }
+    let Some(directory) = sources::folder(sketch, view, table, "directory", from) else { return };
+    let mut kept = serde_json::Map::from_iter([("directory".to_owned(), directory.into())]);
     for key in &known[2..] {
-        if let Some(entry) = table.get(*key) {
+        let Some(entry) = table.get(*key) else { continue };
+        if matches!(entry.node.value, Value::Array(_)) {
+            sketch.leave(&from.below(entry.key, key), "patterns cannot be said: `true` asks the code before every file");
+        } else {
             kept.insert((*key).to_owned(), value::json(&entry.node));
         }
     }

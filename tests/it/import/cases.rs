@@ -29,7 +29,14 @@ fn find(tree: &MemoryTree, folder: &str) -> Option<String> {
 fn imported(tree: &MemoryTree) -> Imported {
     let path = find(tree, "").unwrap();
     let bytes = read(tree, &path).unwrap();
-    let input = Input { shown: &path, bytes: &bytes, path: Some(&path), environment: None, read: &|path| read(tree, path) };
+    let input = Input {
+        shown: &path,
+        bytes: &bytes,
+        path: Some(&path),
+        environment: None,
+        read: &|path| read(tree, path),
+        folder: &|path| tree.list(path).ok().flatten().is_some(),
+    };
     wrangler(&input).unwrap()
 }
 
@@ -53,12 +60,16 @@ fn outcome(tree: &mut MemoryTree) -> String {
 fn assert_sound(tree: &MemoryTree, case: &str) {
     let (all, diagnostics) = environments(tree).unwrap();
     assert!(diagnostics.is_empty() && !all.is_empty(), "{case}: {diagnostics:?}");
+    let mut states = Vec::new();
     for environment in all {
         let resolution = resolve(tree, &environment, &mut Cache::new()).unwrap();
         let faulty = resolution.diagnostics.iter().any(|d| d.severity == Severity::Error);
         let text = render(&resolution.diagnostics, &|path| read(tree, path), false);
         assert!(!faulty && resolution.bundle.is_some(), "{case}, {environment}:\n{text}");
+        states.extend(resolution.bundle.map(|bundle| bundle.desired));
     }
+    let contested = trunkline::definition::contested(&states.iter().collect::<Vec<_>>(), &|path| read(tree, path));
+    assert!(contested.is_empty(), "{case}: {contested:?}");
 }
 
 #[test]
@@ -140,7 +151,14 @@ fn no_key_is_lost() {
         let text =
             if matches!(key, "name" | "main") { text.replace(&format!("\"{key}\": \"{}\",", &key[..1]), "") } else { text };
         let read = |path: &str| (path == "w/i.js").then(|| b"export default {}".as_slice().into());
-        let input = Input { shown: "f", bytes: text.as_bytes(), path: Some("w/wrangler.json"), environment: None, read: &read };
+        let input = Input {
+            shown: "f",
+            bytes: text.as_bytes(),
+            path: Some("w/wrangler.json"),
+            environment: None,
+            read: &read,
+            folder: &|_| true,
+        };
         let imported = wrangler(&Input { shown: "w/wrangler.json", ..input }).unwrap();
         let named = imported.left.iter().chain(&imported.fill_in).any(|remark| remark.key.starts_with(key));
         let carried = imported.files.iter().any(|file| file.text.contains("value-of-the-key"));
@@ -159,11 +177,18 @@ fn what_cannot_be_read_is_an_error_with_its_line() {
         ("wrangler.yaml", "name: x", "no file of wrangler"),
         ("wrangler.json", "\u{0}\u{1}", "invalid JSON"),
     ] {
-        let input = Input { shown: name, bytes: text.as_bytes(), path: None, environment: None, read: &read };
+        let input = Input { shown: name, bytes: text.as_bytes(), path: None, environment: None, read: &read, folder: &|_| true };
         let error = wrangler(&input).unwrap_err().to_string();
         assert!(error.contains(says), "{text}: {error}");
     }
-    let input = Input { shown: "wrangler.json", bytes: b"{\"a\": \"\xff\"}", path: None, environment: None, read: &read };
+    let input = Input {
+        shown: "wrangler.json",
+        bytes: b"{\"a\": \"\xff\"}",
+        path: None,
+        environment: None,
+        read: &read,
+        folder: &|_| true,
+    };
     assert!(wrangler(&input).unwrap_err().to_string().contains("not UTF-8"));
 }
 
@@ -178,7 +203,7 @@ proptest::proptest! {
     ) {
         let text = format!("{{\"name\":\"w\",\"main\":\"a.js\",\"{key}\":{value}}}");
         let read = |_: &str| Some(b"export default {}".as_slice().into());
-        let input = Input { shown: "wrangler.json", bytes: text.as_bytes(), path: Some("w/wrangler.json"), environment: None, read: &read };
+        let input = Input { shown: "wrangler.json", bytes: text.as_bytes(), path: Some("w/wrangler.json"), environment: None, read: &read, folder: &|_| true };
         if let Ok(imported) = wrangler(&input) {
             for file in imported.files {
                 proptest::prop_assert!(file.text.parse::<toml::Table>().is_ok(), "{}", file.text);
