@@ -235,6 +235,8 @@ fn r2_routes() -> Router<Arc<Plane>> {
     Router::new()
         .route("/", get(r2::list).post(r2::create))
         .route("/{bucket}", get(r2::show).patch(r2::update).delete(r2::delete))
+        // Of what else a bucket has at Cloudflare there is none here, and none is made.
+        .route("/{bucket}/{*setting}", get(r2::setting).put(r2::no_setting).post(r2::no_setting).delete(r2::no_setting))
         .route("/{bucket}/objects", get(objects::list))
         .route("/{bucket}/objects/{*key}", object)
 }

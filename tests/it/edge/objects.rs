@@ -157,6 +157,31 @@ async fn objects_are_there_again_when_their_process_was_killed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn two_versions_that_share_requests_have_the_same_objects() {
+    let bench = Bench::start().await;
+    put(&bench, &code("Room", "one"), "Room", made()).await;
+    let first = bench.done("GET", "/workers/scripts/rooms/versions", None).await["items"][0]["id"].clone();
+    let second = bench.release("rooms", &code("Room", "two"), json!([binding("Room")])).await;
+    let shares = json!([{ "version_id": first, "percentage": 50 }, { "version_id": second, "percentage": 50 }]);
+    let body = json!({ "strategy": "percentage", "versions": shares });
+    bench.done("POST", "/workers/scripts/rooms/deployments", Some(body)).await;
+    let ask = async |version: &str, path: &str| {
+        let url = format!("http://{}{path}", bench.edge().http_addr());
+        let asked = format!("rooms=\"{version}\"");
+        let request = bench.client.get(url).header("host", "rooms.localhost");
+        let response = request.header("cloudflare-workers-version-overrides", asked).send().await.unwrap();
+        response.text().await.unwrap()
+    };
+    let first = first.as_str().unwrap();
+    assert_eq!((ask(first, "/note").await, ask(&second, "/note").await), ("one".to_owned(), "two".to_owned()));
+    for round in 0..3 {
+        assert_eq!(ask(first, "/").await, (2 * round + 1).to_string());
+        assert_eq!(ask(&second, "/").await, (2 * round + 2).to_string());
+    }
+    bench.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn exports_declare_the_classes() {
     let bench = Bench::start().await;
     let object = json!({ "type": "durable_object", "storage": "sqlite" });
