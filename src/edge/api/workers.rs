@@ -100,16 +100,6 @@ pub(super) async fn account_settings() -> Answer {
     ok(json!({ "default_usage_model": "standard", "green_compute": false }))
 }
 
-/// `GET workers/domains`: the edge has no DNS and so no custom domains; a route on the whole host does the same.
-pub(super) async fn domains() -> Answer {
-    ok(json!([]))
-}
-
-/// A custom domain cannot be made here.
-pub(super) async fn no_domains() -> Refusal {
-    Refusal::bad(10021, "this edge has no custom domains, as it has no DNS; use a route such as `api.example.com/*`")
-}
-
 /// `GET workers/services/{n}`, which wrangler reads before it deploys.
 pub(super) async fn service(Extracted(plane): Ctx, Path((_, name)): Name) -> Answer {
     let state = plane.state();
@@ -152,6 +142,9 @@ fn worker(state: &State, script: &Script) -> Value {
             queues.push(json!({ "queue_id": id, "queue_name": queue.name, "queue_consumer_id": consumer.id }));
         }
     }
+    let domains = state.account.domains.iter().filter(|(_, domain)| domain.service == script.name);
+    let domains: Vec<Value> =
+        domains.map(|(id, domain)| json!({ "id": id, "hostname": domain.hostname, "zone_id": domain.zone_id })).collect();
     let (mut workers, mut objects) = (Vec::new(), Vec::new());
     for other in state.scripts.values().filter(|other| other.name != script.name) {
         let bindings = other.principal().into_iter().flat_map(|version| version.bindings.values());
@@ -184,7 +177,7 @@ fn worker(state: &State, script: &Script) -> Value {
         "tail_consumers": script.tail_consumers,
         "subdomain": script.subdomain,
         "references": {
-            "domains": [],
+            "domains": domains,
             "queues": queues,
             "durable_objects": objects,
             "workers": workers,
