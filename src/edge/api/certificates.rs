@@ -67,7 +67,7 @@ pub(super) async fn list(
 pub(super) async fn create(Extracted(plane): Ctx, Path(_account): Path<String>, body: Bytes) -> Answer {
     let wanted: Wanted = parse(&body)?;
     let mut chain = CertificateDer::pem_slice_iter(wanted.certificates.as_bytes());
-    if !chain.next().is_some_and(|first| first.is_ok()) || chain.any(|other| other.is_err()) {
+    if chain.next().is_none_or(|first| first.is_err()) || chain.any(|other| other.is_err()) {
         return Err(Refusal::bad(1400, "`certificates` is a chain in PEM, the leaf first"));
     }
     let private_key = match (wanted.ca, wanted.private_key) {

@@ -34,7 +34,7 @@ struct Batch {
 }
 
 impl Sent {
-    fn new(self, delay: u64) -> Result<New, Refusal> {
+    fn into_message(self, delay: u64) -> Result<New, Refusal> {
         let delay = self.delay_seconds.unwrap_or(delay);
         let text = |body: &Value| body.as_str().map(str::to_owned);
         let (format, body) = match self.content_type.as_deref() {
@@ -60,7 +60,7 @@ fn queue<'a>(state: &'a State, id: &str) -> Result<&'a Queue, Refusal> {
 /// `POST messages`.
 pub(super) async fn send(Extracted(plane): Ctx, Path((_, id)): Name, body: Bytes) -> Answer {
     let delay = queue(&plane.state(), &id)?.delivery_delay;
-    let new = parse::<Sent>(&body)?.new(delay)?;
+    let new = parse::<Sent>(&body)?.into_message(delay)?;
     plane.local.queues.send(&id, vec![new]).await.map_err(|error| broken(&error))?;
     ok(json!({}))
 }
@@ -73,7 +73,7 @@ pub(super) async fn send_batch(Extracted(plane): Ctx, Path((_, id)): Name, body:
         return Err(Refusal::bad(11010, format!("a batch has at most {BATCH_MESSAGES} messages")));
     }
     let delay = batch.delay_seconds.unwrap_or(delay);
-    let new = batch.messages.into_iter().map(|sent| sent.new(delay)).collect::<Result<Vec<New>, _>>()?;
+    let new = batch.messages.into_iter().map(|sent| sent.into_message(delay)).collect::<Result<Vec<New>, _>>()?;
     plane.local.queues.send(&id, new).await.map_err(|error| broken(&error))?;
     ok(json!({}))
 }

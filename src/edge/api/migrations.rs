@@ -271,6 +271,20 @@ mod tests {
     }
 
     #[test]
+    fn a_class_that_is_transferred_takes_its_objects_along() {
+        let (mut giver, mut taker) = (new_script("giver"), new_script("taker"));
+        applied(&mut giver, json!({ "migrations": { "new_tag": "v1", "new_sqlite_classes": ["A"] } })).unwrap();
+        let id = giver.objects["A"].id.clone();
+        let mut state = State::default();
+        state.scripts.insert("giver".into(), std::sync::Arc::new(giver));
+        let transfer = json!({ "transferred_classes": [{ "from": "A", "from_script": "giver", "to": "B" }] });
+        let metadata: Metadata = serde_json::from_value(json!({ "migrations": transfer })).unwrap();
+        apply(&mut state, &mut taker, &metadata).unwrap();
+        assert_eq!((taker.objects["B"].id.as_str(), state.scripts["giver"].objects.len()), (id.as_str(), 0));
+        assert!(apply(&mut state, &mut taker, &metadata).is_err(), "it is gone from there");
+    }
+
+    #[test]
     fn declared_exports_are_the_whole_set() {
         let mut script = new_script("app");
         let object = json!({ "type": "durable_object", "storage": "sqlite" });

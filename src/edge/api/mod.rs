@@ -33,6 +33,7 @@ mod certificates;
 mod consumers;
 mod d1;
 mod deployments;
+mod domains;
 mod durable;
 mod faults;
 mod hyperdrive;
@@ -130,7 +131,7 @@ fn router(plane: Arc<Plane>, token: &Secret, also: &Also) -> Router {
         .nest("/accounts/{account}/d1/database", d1_routes())
         .nest("/accounts/{account}/queues", queue_routes())
         .nest("/accounts/{account}/r2/buckets", r2_routes())
-        .merge(also.stand_in.as_ref().map_or_else(no_domains, stand_in::routes))
+        .merge(also.stand_in.as_ref().map_or_else(domain_routes, stand_in::routes))
         .fallback(unknown)
         .method_not_allowed_fallback(unknown);
     let faults = also.faults.then(Faults::default).map(Arc::new);
@@ -180,11 +181,14 @@ fn workers_routes() -> Router<Arc<Plane>> {
         .route("/account-settings", get(workers::account_settings))
 }
 
-/// Custom domains, where nothing stands in for them.
-fn no_domains() -> Router<Arc<Plane>> {
+/// Custom domains, which lead requests here; where something stands in for Cloudflare's records, it has them.
+fn domain_routes() -> Router<Arc<Plane>> {
     Router::new()
-        .route("/accounts/{account}/workers/domains", get(workers::domains).put(workers::no_domains))
-        .route("/accounts/{account}/workers/scripts/{script}/domains/records", put(workers::no_domains))
+        .route("/accounts/{account}/workers/domains", get(domains::list).put(domains::put))
+        .route("/accounts/{account}/workers/domains/{domain}", get(domains::show).delete(domains::delete))
+        .route("/accounts/{account}/workers/domains/records/{domain}", get(domains::show))
+        .route("/accounts/{account}/workers/scripts/{script}/domains/records", put(domains::put_records))
+        .route("/accounts/{account}/workers/scripts/{script}/domains/changeset", post(domains::changeset))
 }
 
 fn kv_routes() -> Router<Arc<Plane>> {
@@ -235,6 +239,8 @@ fn r2_routes() -> Router<Arc<Plane>> {
     Router::new()
         .route("/", get(r2::list).post(r2::create))
         .route("/{bucket}", get(r2::show).patch(r2::update).delete(r2::delete))
+        // Of what else a bucket has at Cloudflare there is none here, and none is made.
+        .route("/{bucket}/{*setting}", get(r2::setting).put(r2::no_setting).post(r2::no_setting).delete(r2::no_setting))
         .route("/{bucket}/objects", get(objects::list))
         .route("/{bucket}/objects/{*key}", object)
 }

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use super::super::local::r2::R2Error;
 use super::super::record::{Binding, Bucket, State, fresh_hex, now};
 use super::answer::{Answer, Refusal, ok, ok_with};
-use super::{Ctx, Name, bound_by, parse};
+use super::{Ctx, Name, Names, bound_by, parse};
 
 /// Buckets of one edge.
 const LIMIT: usize = 10_000;
@@ -162,6 +162,26 @@ pub(super) async fn update(Extracted(plane): Ctx, Path((_, name)): Name, headers
         Ok::<_, Refusal>(shown(bucket))
     };
     ok(Box::pin(plane.change(edit)).await?)
+}
+
+/// What a bucket has of the settings that this edge does not: none, as on a bucket where nobody has made any.
+pub(super) async fn setting(Extracted(plane): Ctx, Path((_, name, setting)): Names, headers: HeaderMap) -> Answer {
+    let id = find(&plane.state(), &headers, &name)?;
+    match setting.as_str() {
+        "cors" => Err(Refusal::new(StatusCode::NOT_FOUND, 10059, "The CORS configuration does not exist.")),
+        "lifecycle" | "lock" => ok(json!({ "rules": [] })),
+        "domains/custom" => ok(json!({ "domains": [] })),
+        "domains/managed" => ok(json!({ "bucketId": id, "domain": "", "enabled": false })),
+        other => Err(Refusal::no_route(other)),
+    }
+}
+
+/// Settings that this edge does not have.
+pub(super) async fn no_setting(Path((_, _name, setting)): Names) -> Refusal {
+    Refusal::bad(
+        10021,
+        format!("this edge has no `{setting}` of R2 buckets: objects are reached by bindings and by the API only"),
+    )
 }
 
 /// `DELETE buckets/{name}`.

@@ -57,6 +57,7 @@ async fn remember(plane: &Plane, name: &str) -> Result<String, Refusal> {
     Ok(id)
 }
 
+/// The id of a zone, which exists from then on.
 pub(in crate::edge) fn remember_in(state: &mut State, name: &str) -> Result<String, Refusal> {
     let id = zone_id(name);
     if !state.account.zones.contains_key(&id) {
@@ -85,6 +86,7 @@ pub(in crate::edge) fn zone_json(id: &str, name: &str) -> Value {
     json!({ "id": id, "name": name, "status": "active", "paused": false, "type": "full" })
 }
 
+/// The name of a zone that is known.
 pub(in crate::edge) fn zone_name<'a>(account: &'a Account, id: &str) -> Result<&'a str, Refusal> {
     account.zones.get(id).map(String::as_str).ok_or_else(|| Refusal::no_route(&format!("/zones/{id}")))
 }

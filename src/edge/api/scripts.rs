@@ -102,6 +102,9 @@ pub(super) async fn delete(Extracted(plane): Ctx, Path((_, name)): Name, Query(f
         if state.account.routes.values().any(|route| route.script.as_deref() == Some(&name)) {
             state.account_mut().routes.retain(|_, route| route.script.as_deref() != Some(&name));
         }
+        if state.account.domains.values().any(|domain| domain.service == name) {
+            state.account_mut().domains.retain(|_, domain| domain.service != name);
+        }
         let freed = removed.iter().flat_map(|script| script.objects.values().map(|objects| objects.id.clone()));
         Ok(freed.collect::<Vec<String>>())
     };

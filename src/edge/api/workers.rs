@@ -9,7 +9,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::super::front::ACCOUNT_SUBDOMAIN;
-use super::super::record::{Schedule, Script, State, Subdomain, now};
+use super::super::record::{Binding, Schedule, Script, State, Subdomain, now};
 use super::answer::{Answer, Paging, Refusal, ok, ok_with, page};
 use super::{Ctx, Name, parse, show};
 
@@ -100,16 +100,6 @@ pub(super) async fn account_settings() -> Answer {
     ok(json!({ "default_usage_model": "standard", "green_compute": false }))
 }
 
-/// `GET workers/domains`: the edge has no DNS and so no custom domains; a route on the whole host does the same.
-pub(super) async fn domains() -> Answer {
-    ok(json!([]))
-}
-
-/// A custom domain cannot be made here.
-pub(super) async fn no_domains() -> Refusal {
-    Refusal::bad(10021, "this edge has no custom domains, as it has no DNS; use a route such as `api.example.com/*`")
-}
-
 /// `GET workers/services/{n}`, which wrangler reads before it deploys.
 pub(super) async fn service(Extracted(plane): Ctx, Path((_, name)): Name) -> Answer {
     let state = plane.state();
@@ -133,7 +123,7 @@ pub(super) async fn service(Extracted(plane): Ctx, Path((_, name)): Name) -> Ans
 /// `GET workers/workers`.
 pub(super) async fn list(Extracted(plane): Ctx, Query(paging): Query<Paging>) -> Answer {
     let state = plane.state();
-    let (items, info) = page(state.scripts.values().map(|script| worker(script)).collect(), &paging, 20, 100);
+    let (items, info) = page(state.scripts.values().map(|script| worker(&state, script)).collect(), &paging, 20, 100);
     ok_with(json!(items), Some(info), StatusCode::OK)
 }
 
@@ -141,10 +131,40 @@ pub(super) async fn list(Extracted(plane): Ctx, Query(paging): Query<Paging>) ->
 pub(super) async fn show(Extracted(plane): Ctx, Path((_, name)): Name) -> Answer {
     let state = plane.state();
     let found = state.scripts.values().find(|script| script.name == name || script.tag == name);
-    ok(worker(found.ok_or_else(|| Refusal::no_worker(&name))?))
+    ok(worker(&state, found.ok_or_else(|| Refusal::no_worker(&name))?))
 }
 
-fn worker(script: &Script) -> Value {
+/// A Worker in the newer model, with what depends on it.
+fn worker(state: &State, script: &Script) -> Value {
+    let mut queues = Vec::new();
+    for (id, queue) in &state.account.queues {
+        if let Some(consumer) = queue.consumer.as_ref().filter(|consumer| consumer.script.as_ref() == Some(&script.name)) {
+            queues.push(json!({ "queue_id": id, "queue_name": queue.name, "queue_consumer_id": consumer.id }));
+        }
+    }
+    let domains = state.account.domains.iter().filter(|(_, domain)| domain.service == script.name);
+    let domains: Vec<Value> =
+        domains.map(|(id, domain)| json!({ "id": id, "hostname": domain.hostname, "zone_id": domain.zone_id })).collect();
+    let (mut workers, mut objects) = (Vec::new(), Vec::new());
+    for other in state.scripts.values().filter(|other| other.name != script.name) {
+        let bindings = other.principal().into_iter().flat_map(|version| version.bindings.values());
+        for binding in bindings {
+            match binding {
+                Binding::Service { service, .. } if *service == script.name => {
+                    workers.push(json!({ "id": other.tag, "name": other.name }));
+                }
+                Binding::DurableObjectNamespace { class_name, script_name, namespace_id }
+                    if script_name.as_ref() == Some(&script.name) =>
+                {
+                    let name = format!("{}_{class_name}", script.name);
+                    objects.push(json!({
+                        "namespace_id": namespace_id, "namespace_name": name, "worker_id": other.tag, "worker_name": other.name,
+                    }));
+                }
+                _ => {}
+            }
+        }
+    }
     json!({
         "id": script.tag,
         "name": script.name,
@@ -157,10 +177,10 @@ fn worker(script: &Script) -> Value {
         "tail_consumers": script.tail_consumers,
         "subdomain": script.subdomain,
         "references": {
-            "domains": [],
-            "queues": [],
-            "durable_objects": [],
-            "workers": [],
+            "domains": domains,
+            "queues": queues,
+            "durable_objects": objects,
+            "workers": workers,
             "dispatch_namespace_outbounds": [],
         },
     })

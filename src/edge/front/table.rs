@@ -21,6 +21,8 @@ pub(in crate::edge) const ACCOUNT_SUBDOMAIN: &str = "edge";
 pub(in crate::edge) struct Table {
     /// The most specific first.
     routes: Vec<(Pattern, Option<String>)>,
+    /// Custom domains: host to Worker.
+    domains: BTreeMap<String, String>,
     scripts: BTreeMap<String, Served>,
 }
 
@@ -53,7 +55,8 @@ impl Table {
             let versions = script.serving().into_iter().map(|(version, share)| (version.id.clone(), share)).collect();
             (script.name.clone(), Served { named: script.subdomain.enabled, track, versions })
         });
-        Self { routes, scripts: served.collect() }
+        let domains = state.account.domains.values().map(|domain| (domain.hostname.clone(), domain.service.clone()));
+        Self { routes, domains: domains.collect(), scripts: served.collect() }
     }
 
     /// What a URL leads to. `host` may have a port and any case; `path` is path and query.
@@ -61,6 +64,9 @@ impl Table {
         let host = host_name(host);
         if let Some((_, script)) = self.routes.iter().find(|(pattern, _)| pattern.matches(scheme, &host, path)) {
             return script.as_deref().map_or(Hit::Nothing, Hit::Worker);
+        }
+        if let Some(script) = self.domains.get(&host) {
+            return Hit::Worker(script);
         }
         let own_names = [".workers.localhost".to_owned(), ".localhost".to_owned(), format!(".{ACCOUNT_SUBDOMAIN}.workers.dev")];
         let name = own_names.iter().find_map(|suffix| host.strip_suffix(suffix.as_str()));
@@ -121,7 +127,8 @@ mod tests {
             ("api".to_owned(), served(true, &[("v1", 10.0), ("v2", 90.0)])),
             ("hidden".to_owned(), served(false, &[("v1", 100.0)])),
         ];
-        Table { routes, scripts: scripts.into() }
+        let domains = [("www.example.net".to_owned(), "hidden".to_owned())];
+        Table { routes, domains: domains.into(), scripts: scripts.into() }
     }
 
     #[test]
@@ -131,6 +138,8 @@ mod tests {
         assert_eq!(table.find("http", "example.com", "/x"), Hit::Worker("any"));
         assert_eq!(table.find("http", "example.com", "/off"), Hit::Nothing);
         assert_eq!(table.find("http", "example.org", "/"), Hit::Nothing);
+        assert_eq!(table.find("http", "WWW.example.net:80", "/x"), Hit::Worker("hidden"));
+        assert_eq!(table.find("http", "example.net", "/"), Hit::Nothing);
     }
 
     #[test]

@@ -19,7 +19,7 @@ mod resources;
 
 pub(super) use binding::{Binding, Limit};
 pub(super) use links::{Certificate, Hyperdrive, Service};
-pub(super) use resources::{Bucket, Consumer, Database, Queue};
+pub(super) use resources::{Bucket, Consumer, Database, Domain, Queue};
 
 /// How many versions of a Worker can be deployed, as at Cloudflare; older ones are forgotten unless they serve.
 pub(super) const DEPLOYABLE_VERSIONS: usize = 100;
@@ -41,6 +41,8 @@ pub(super) struct Account {
     pub(super) zones: BTreeMap<String, String>,
     /// Routes by id.
     pub(super) routes: BTreeMap<String, Route>,
+    /// Custom domains by id.
+    pub(super) domains: BTreeMap<String, Domain>,
     /// D1 databases by id.
     pub(super) databases: BTreeMap<String, Database>,
     /// Queues by id.

@@ -1,10 +1,20 @@
-//! What an account keeps beside Workers: databases, queues, buckets.
+//! What an account keeps beside Workers: domains, databases, queues, buckets.
 //!
 //! **Invariant:** these are descriptions; what is in them is elsewhere, under their ids, and an id is never used again.
 
 use serde::{Deserialize, Serialize};
 
 use super::Account;
+
+/// A host that leads to a Worker, whole.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(in crate::edge) struct Domain {
+    /// In small letters.
+    pub(in crate::edge) hostname: String,
+    pub(in crate::edge) service: String,
+    pub(in crate::edge) zone_id: String,
+    pub(in crate::edge) zone_name: String,
+}
 
 /// A D1 database.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -255,3 +255,30 @@ async fn private_addresses_are_out_of_reach_unless_allowed() {
         bench.stop().await;
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_custom_domain_leads_a_whole_host_to_its_worker() {
+    let mut bench = Bench::start().await;
+    for name in ["site", "api"] {
+        bench.put(name, &format!("export default {{ fetch(r) {{ return new Response('{name}') }} }}"), json!([])).await;
+    }
+    let wanted = json!({ "hostname": "Www.example.com", "service": "site", "zone_name": "example.com" });
+    let made = bench.done("PUT", "/workers/domains", Some(wanted)).await;
+    assert_eq!(bench.get("www.example.com", "/any").await, (200, "site".to_owned()));
+    let listed = bench.done("GET", "/workers/domains?service=site", None).await;
+    assert_eq!((&listed[0]["hostname"], &listed[0]["zone_name"]), (&json!("www.example.com"), &json!("example.com")));
+    assert_eq!(bench.done("GET", "/workers/domains?service=api", None).await, json!([]));
+    // What wrangler does for a Worker whose file names a custom domain, with and without the word to take it.
+    let records = |take: bool| json!({ "override_scope": true, "override_existing_origin": take, "origins": [{ "hostname": "www.example.com" }] });
+    assert_eq!(bench.refused("PUT", "/workers/scripts/api/domains/records", Some(records(false))).await, (409, 100_116));
+    bench.done("PUT", "/workers/scripts/api/domains/records", Some(records(true))).await;
+    bench.restart().await;
+    assert_eq!(bench.get("www.example.com", "/any").await.1, "api");
+    let missing = json!({ "hostname": "x.example.com", "service": "none", "zone_name": "example.com" });
+    assert_eq!(bench.refused("PUT", "/workers/domains", Some(missing)).await, (404, 10007));
+    let outside = json!({ "hostname": "x.example.org", "service": "api", "zone_name": "example.com" });
+    assert_eq!(bench.refused("PUT", "/workers/domains", Some(outside)).await.0, 400);
+    bench.done("DELETE", &format!("/workers/domains/{}", made["id"].as_str().unwrap()), None).await;
+    assert_eq!(bench.get("www.example.com", "/any").await.0, 404);
+    bench.stop().await;
+}

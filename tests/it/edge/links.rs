@@ -114,6 +114,8 @@ async fn a_worker_presents_its_certificate() {
     // The authority of the server's certificate is uploaded, to be trusted.
     bench.done("POST", "/mtls_certificates", Some(json!({ "name": "authority", "certificates": AUTHORITY, "ca": true }))).await;
     assert_eq!(bench.done("GET", "/mtls_certificates?ca=false", None).await.as_array().unwrap().len(), 1);
+    let kept = std::fs::read_to_string(bench.folder.path().join("account.json")).unwrap();
+    assert!(!kept.contains(KEY.lines().nth(1).unwrap()), "the private key is on disk in clear");
     let (port, presented) = tls_server().await;
     let code = format!("export default {{ fetch(r, env) {{ return env.CERT.fetch('https://localhost:{port}/'); }} }};");
     let id = certificate["id"].as_str().unwrap();

@@ -100,6 +100,8 @@ async fn a_class_that_is_deleted_loses_its_data_and_other_workers_bind_it_while_
     let bound = json!([{ "name": "ROOM", "type": "durable_object_namespace", "class_name": "Room", "script_name": "rooms" }]);
     bench.put("visitor", other, bound).await;
     assert_eq!(bench.json("visitor.localhost", "/").await, 2);
+    let references = bench.done("GET", "/workers/workers/rooms", None).await["references"].clone();
+    assert_eq!(references["durable_objects"][0]["worker_name"], "visitor", "{references}");
     let id = bench.done("GET", "/workers/durable_objects/namespaces", None).await[0]["id"].as_str().unwrap().to_owned();
     let objects = bench.done("GET", &format!("/workers/durable_objects/namespaces/{id}/objects"), None).await;
     assert_eq!(objects.as_array().unwrap().len(), 1);
@@ -134,6 +136,48 @@ async fn a_version_that_does_not_start_leaves_the_objects_running() {
     }
     assert_eq!(bench.get("rooms.localhost", "/note").await.1, "good");
     assert_eq!(bench.json("rooms.localhost", "/").await, 2);
+    bench.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn objects_are_there_again_when_their_process_was_killed() {
+    let bench = Bench::start().await;
+    put(&bench, &code("Room", ""), "Room", made()).await;
+    for round in 1..=3 {
+        assert_eq!(bench.json("rooms.localhost", "/").await, round);
+        let pid = bench.edge().pids().0.unwrap();
+        assert!(std::process::Command::new("kill").args(["-KILL", &pid.to_string()]).status().unwrap().success());
+        // A request that the dying process has taken is answered with 502: it may have had its effect.
+        while std::path::Path::new(&format!("/proc/{pid}")).exists() {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    }
+    assert_eq!(bench.json("rooms.localhost", "/").await, 4);
+    bench.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_versions_that_share_requests_have_the_same_objects() {
+    let bench = Bench::start().await;
+    put(&bench, &code("Room", "one"), "Room", made()).await;
+    let first = bench.done("GET", "/workers/scripts/rooms/versions", None).await["items"][0]["id"].clone();
+    let second = bench.release("rooms", &code("Room", "two"), json!([binding("Room")])).await;
+    let shares = json!([{ "version_id": first, "percentage": 50 }, { "version_id": second, "percentage": 50 }]);
+    let body = json!({ "strategy": "percentage", "versions": shares });
+    bench.done("POST", "/workers/scripts/rooms/deployments", Some(body)).await;
+    let ask = async |version: &str, path: &str| {
+        let url = format!("http://{}{path}", bench.edge().http_addr());
+        let asked = format!("rooms=\"{version}\"");
+        let request = bench.client.get(url).header("host", "rooms.localhost");
+        let response = request.header("cloudflare-workers-version-overrides", asked).send().await.unwrap();
+        response.text().await.unwrap()
+    };
+    let first = first.as_str().unwrap();
+    assert_eq!((ask(first, "/note").await, ask(&second, "/note").await), ("one".to_owned(), "two".to_owned()));
+    for round in 0..3 {
+        assert_eq!(ask(first, "/").await, (2 * round + 1).to_string());
+        assert_eq!(ask(&second, "/").await, (2 * round + 2).to_string());
+    }
     bench.stop().await;
 }
 

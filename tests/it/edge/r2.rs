@@ -195,6 +195,9 @@ async fn buckets_are_known_by_jurisdiction_and_name_and_listed_in_pages() {
     assert_eq!(eu("GET", "/r2/buckets/aaa").send().await.unwrap().status(), 404);
     let made = eu("POST", "/r2/buckets").body(json!({ "name": "aaa" }).to_string()).send().await.unwrap();
     assert!(made.text().await.unwrap().contains(r#""jurisdiction":"eu""#));
+    assert_eq!(bench.done("GET", "/r2/buckets/aaa/lifecycle", None).await, json!({ "rules": [] }));
+    assert_eq!(bench.refused("GET", "/r2/buckets/aaa/cors", None).await, (404, 10059));
+    assert_eq!(bench.refused("PUT", "/r2/buckets/aaa/domains/managed", Some(json!({ "enabled": true }))).await, (400, 10021));
     let changed = bench.done("PATCH", "/r2/buckets/aaa", Some(json!({ "storage_class": "InfrequentAccess" }))).await;
     assert_eq!(changed["storage_class"], "InfrequentAccess");
     bench.stop().await;

@@ -38,7 +38,7 @@ const DRAIN: Duration = Duration::from_secs(30);
 /// For how long a validated configuration is kept running for the deployment that is likely to follow.
 const CANDIDATE: Duration = Duration::from_secs(20);
 /// For how long requests on a process with Durable Objects may go on when it is replaced: others wait for its successor.
-const HANDOVER: Duration = Duration::from_secs(5);
+const HANDOVER: Duration = Duration::from_secs(3);
 /// How many replaced processes may linger for work that outlives its response.
 const LINGERING: usize = 8;
 /// What is current: replaced as a whole.
@@ -80,6 +80,8 @@ pub(in crate::edge) struct Supervisor {
     seal: Arc<Seal>,
     missing: String,
     settings: Settings,
+    /// Held while the process with Durable Objects is replaced or started again: there is one at a time.
+    handover: tokio::sync::Mutex<()>,
     /// The oldest first.
     lingering: Mutex<VecDeque<CancellationToken>>,
     tasks: TaskTracker,
@@ -152,6 +154,7 @@ impl Supervisor {
             seal,
             missing,
             settings,
+            handover: tokio::sync::Mutex::new(()),
             lingering: Mutex::new(VecDeque::new()),
             tasks: TaskTracker::new(),
             stop: CancellationToken::new(),
@@ -212,6 +215,7 @@ impl Supervisor {
     pub(in crate::edge) async fn install(self: &Arc<Self>, state: Arc<State>, prepared: Prepared) {
         let table = Arc::new(Table::new(&state));
         let Prepared { overlapping, exclusive } = prepared;
+        let _alone = if exclusive.is_some() { Some(self.handover.lock().await) } else { None };
         let (mut retired, mut watched, mut stopped) = (None, None, None);
         {
             let mut live = self.live.write().unwrap_or_else(PoisonError::into_inner);

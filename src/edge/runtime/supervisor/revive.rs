@@ -34,20 +34,19 @@ impl Supervisor {
             let since = Instant::now();
             let mut said = said;
             for attempt in 0.. {
-                let state = {
-                    let mut live = this.live.write().unwrap_or_else(PoisonError::into_inner);
-                    let state = Arc::clone(&live.state);
-                    let slot = live.slot_mut(track);
-                    if !same(slot.generation.as_ref(), dead.as_ref()) {
-                        return;
-                    }
-                    slot.trouble = Some((attempt, said.clone()));
-                    state
-                };
+                if this.still_dead(dead.as_ref(), track, attempt, &said).is_none() {
+                    return;
+                }
                 tokio::select! {
                     () = tokio::time::sleep(backoff(attempt)) => {}
                     () = this.stop.cancelled() => return,
                 }
+                let _alone = match track {
+                    Track::Overlapping => None,
+                    Track::Exclusive => Some(this.handover.lock().await),
+                };
+                // A deployment may have come while this waited.
+                let Some(state) = this.still_dead(dead.as_ref(), track, attempt, &said) else { return };
                 match Box::pin(this.restart(&state, track)).await {
                     Ok(next) => {
                         this.replace(dead.as_ref(), next, track);
@@ -62,6 +61,18 @@ impl Supervisor {
                 }
             }
         });
+    }
+
+    /// The live state, with the trouble noted, as long as nothing has taken the place of what ended.
+    fn still_dead(&self, dead: Option<&Arc<Generation>>, track: Track, attempt: u32, said: &str) -> Option<Arc<State>> {
+        let mut live = self.live.write().unwrap_or_else(PoisonError::into_inner);
+        let state = Arc::clone(&live.state);
+        let slot = live.slot_mut(track);
+        if !same(slot.generation.as_ref(), dead) {
+            return None;
+        }
+        slot.trouble = Some((attempt, said.to_owned()));
+        Some(state)
     }
 
     async fn restart(&self, state: &State, track: Track) -> Result<Option<Arc<Generation>>, PrepareError> {
