@@ -94,6 +94,8 @@ pub struct Failure {
 pub struct Report {
     /// By change.
     pub results: Vec<(Change, ChangeResult)>,
+    /// What followed a change that was carried out and could not be done, for people.
+    pub warnings: Vec<String>,
 }
 
 impl Report {
@@ -111,6 +113,7 @@ pub async fn apply(run: &Run<'_>) -> Result<Report, StoreError> {
     let plan = run.approved.plan();
     let mut known = order::attributes(run.inventory, run.observed);
     let mut results: Results = vec![None; plan.changes.len()];
+    let mut warnings = Vec::new();
     loop {
         skip_after_failures(run, &mut results);
         let ready: Vec<usize> =
@@ -121,6 +124,7 @@ pub async fn apply(run: &Run<'_>) -> Result<Report, StoreError> {
         for (at, result, receipt) in carry_out_ready(run, &ready, &known).await? {
             let change = &plan.changes[at];
             if let Some(receipt) = receipt {
+                warnings.extend(receipt.warnings.iter().map(|warning| format!("{}: {warning}", change.key)));
                 known.insert(change.key.clone(), receipt.attributes);
             }
             (run.progress)(Progress::Ended(change, &result));
@@ -128,7 +132,7 @@ pub async fn apply(run: &Run<'_>) -> Result<Report, StoreError> {
         }
     }
     let results = plan.changes.iter().cloned().zip(results.into_iter().map(|result| result.unwrap_or(ChangeResult::NotBegun)));
-    Ok(Report { results: results.collect() })
+    Ok(Report { results: results.collect(), warnings })
 }
 
 /// By the position of the change: an instance that is replaced stands twice in a plan.

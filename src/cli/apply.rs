@@ -54,6 +54,7 @@ fn report(statuses: &[EnvironmentStatus], output: Output) -> Result<u8, Failure>
         Output::Json => show_json(&json!({ "version": 1, "environments": statuses }))?,
         Output::Text => {
             for status in statuses {
+                status.warnings.iter().for_each(|warning| note(&format!("warning: {warning}")));
                 show(&format!("{}: {} ({}): {}", status.environment, status.condition, status.reason, status.message))?;
             }
         }

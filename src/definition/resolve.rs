@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::cache::Cache;
 use super::file::file;
+use super::hosts::Hosts;
 use super::layer::Layers;
 use super::origin::Tracing;
 use super::platform::Writing;
@@ -134,7 +135,7 @@ struct Common {
 }
 
 fn resources(reading: &mut Reading<'_>, scope: &Scope, contents: &mut Contents) -> Result<Resources, TreeError> {
-    let mut found = Found { resources: Resources::new(), claims: BTreeMap::new() };
+    let mut found = Found { resources: Resources::new(), claims: BTreeMap::new(), hosts: Hosts::default() };
     let address = |kind, name: &ResourceName| Address { environment: scope.environment.clone(), kind, name: name.clone() };
     let mut needs: Needs = BTreeMap::new();
 
@@ -149,7 +150,7 @@ fn resources(reading: &mut Reading<'_>, scope: &Scope, contents: &mut Contents) 
                 (draft.written.spec(&mut writing)?, writing.references)
             };
             check_placement(reading, scope, draft, &references);
-            let (address, is_named) = (address(*kind, &draft.name), draft.written.named().is_some());
+            let (address, is_named) = (address(*kind, &draft.name), !draft.written.keeps_its_claim());
             let common = Common { address, key: draft.key, adopt, moved, is_named, origin: tracing.into_origin() };
             if let Some(spec) = spec {
                 let specs = draft.targets.iter().map(|target| (target.clone(), Spec::Platform(spec.clone())));
@@ -191,6 +192,7 @@ struct Found {
     resources: Resources,
     /// What a name at a target belongs to: kind and name, or route and pattern.
     claims: BTreeMap<(TargetName, &'static str, String), (Address, Place)>,
+    hosts: Hosts,
 }
 
 impl Found {
@@ -198,6 +200,9 @@ impl Found {
         for (target, spec) in specs {
             let kind = spec.kind().as_str();
             self.claim(reading, common, &target, (kind, spec.claim().to_owned()));
+            if let Spec::Platform(platform) = &spec {
+                self.hosts.add(reading, platform, (&common.address, common.key), &target);
+            }
             if let Spec::Worker(worker) = &spec {
                 for route in &worker.routes {
                     self.claim(reading, common, &target, ("route", route.pattern.clone()));

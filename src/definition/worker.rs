@@ -9,6 +9,7 @@ use super::cron::cron;
 use super::durable::{exports, migrations};
 use super::modules::modules;
 use super::origin::Tracing;
+use super::purge::purge;
 use super::reading::Reading;
 use super::scalar;
 use super::scope::{Draft, Scope, required};
@@ -48,6 +49,7 @@ pub(super) fn worker(
         Some(written) => assets(reading, written, (tracing, contents))?,
         None => None,
     };
+    let purge = written.purge.as_ref().and_then(|written| purge(reading, written));
     let date = match &written.compatibility_date {
         Some(date) => reading.check(date.place, scalar::date(&date.value)).map(Some),
         None => Some(None),
@@ -90,6 +92,7 @@ pub(super) fn worker(
             migrations,
             exports,
             assets,
+            purge,
         }),
         _ => None,
     };

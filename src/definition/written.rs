@@ -12,12 +12,14 @@ use crate::model::ResourceName;
 use super::assets::AssetsToml;
 use super::build::BuildToml;
 use super::durable::{ExportToml, MigrationToml};
-use super::platform::{KvToml, R2Toml};
+use super::platform::{CacheRuleToml, DnsToml, DomainToml, KvToml, R2Toml};
+use super::purge::PurgeToml;
 use super::selector::OnToml;
 use super::settings::{LimitsToml, ObservabilityToml, PlacementToml, TailConsumerToml};
 
 /// Keys of the top level of an environment's files, that is, the fields of [`EnvironmentToml`].
-pub(super) const ENVIRONMENT_KEYS: [&str; 8] = ["environment", "cloudflare", "edge", "worker", "kv", "r2", "file", "secret"];
+pub(super) const ENVIRONMENT_KEYS: [&str; 11] =
+    ["environment", "cloudflare", "edge", "worker", "kv", "r2", "dns", "domain", "cache_rule", "file", "secret"];
 
 /// Keys that later versions of the format have: said so, instead of guessing a name that is near.
 pub(super) const LATER_KEYS: &[&str] = &[
@@ -33,10 +35,6 @@ pub(super) const LATER_KEYS: &[&str] = &[
     "package",
     "user",
     "directory",
-    "tunnel",
-    "zone",
-    "dns",
-    "domain",
     "ruleset",
     "d1",
     "queue",
@@ -70,6 +68,15 @@ pub(super) struct EnvironmentToml {
     /// R2 buckets.
     #[serde(default)]
     pub(super) r2: Entries<R2Toml>,
+    /// DNS records.
+    #[serde(default)]
+    pub(super) dns: Entries<DnsToml>,
+    /// Custom domains of Workers.
+    #[serde(default)]
+    pub(super) domain: Entries<DomainToml>,
+    /// Cache rules of zones.
+    #[serde(default)]
+    pub(super) cache_rule: Entries<CacheRuleToml>,
     /// Files on hosts.
     #[serde(default)]
     pub(super) file: Entries<FileToml>,
@@ -266,6 +273,8 @@ pub(super) struct WorkerToml {
     pub(super) migrations: Option<Vec<Placed<MigrationToml>>>,
     /// Its classes of Durable Objects and entry points, declared, by name.
     pub(super) exports: Option<Entries<Placed<ExportToml>>>,
+    /// What of a zone's cache its deployments make stale.
+    pub(super) purge: Option<Placed<PurgeToml>>,
     /// Take over a Worker of this name that is there and not ours.
     pub(super) adopt: Option<bool>,
     /// Its former key, when it was renamed.

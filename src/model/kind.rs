@@ -166,6 +166,14 @@ impl Kind {
         Some(Bound { sort, field, attribute })
     }
 
+    /// The property that names a Worker by its name at the target.
+    pub fn worker_field(self) -> Option<&'static str> {
+        match self {
+            Self::Domain => Some("service"),
+            _ => None,
+        }
+    }
+
     /// Whether `field` is one thing as a whole, in which an item that somebody added is drift. In other tables others may
     /// have items of their own, and the executor keeps them.
     ///

@@ -11,6 +11,7 @@ mod build;
 mod desired;
 mod diagnostic;
 mod digest;
+pub mod dns;
 mod inputs;
 mod interval;
 mod kind;
@@ -41,7 +42,10 @@ pub use observed::{Evidence, Observed, ObservedState, Present};
 pub use retry::Retry;
 pub use revision::{ParseRevisionError, Revision};
 pub use secret::{Secret, SecretError, SecretResolver, SecretScope};
-pub use spec::{Assets, Binding, FileSpec, Migration, Module, ModuleType, PlatformSpec, Route, Spec, WorkerSpec, placeholder};
+pub use spec::{
+    Assets, Binding, FileSpec, Migration, Module, ModuleType, PlatformSpec, Purge, PurgeMode, Route, Spec, WorkerSpec,
+    placeholder,
+};
 pub use target::{ApiToken, CloudflareTarget, Connect, EdgeTarget, HostTarget, Target, TargetKind};
 pub use tree::{Entry, EntryMode, Tree, TreeError};
 pub use value::{Pending, Properties, SecretMark, Value};

@@ -12,7 +12,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::change::Action;
 use super::inventory::{Inventory, Owned};
 use super::recover::Attempt;
-use crate::model::{Binding, Desired, DesiredState, InstanceKey, Kind, Renaming, Spec, TargetName};
+use crate::model::{Binding, Desired, DesiredState, InstanceKey, Kind, Renaming, Spec, TargetName, Value};
 
 /// What is to be observed of one instance.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -59,7 +59,7 @@ pub(super) fn moves(desired: &DesiredState, inventory: &Inventory) -> BTreeMap<I
 }
 
 /// Desired state in which what we own keeps the name that it has at the target, where the definition names none: the
-/// remote name never follows a move. Service bindings to such a Worker follow its name. Idempotent.
+/// remote name never follows a move. What names such a Worker follows its name. Idempotent.
 ///
 /// To be called once at the start of a pass: what is looked for, planned and ordered must be the same.
 pub fn inherit_claims<'a>(desired: &'a DesiredState, inventory: &Inventory) -> Cow<'a, DesiredState> {
@@ -76,7 +76,7 @@ pub fn inherit_claims<'a>(desired: &'a DesiredState, inventory: &Inventory) -> C
     }
     let mut settled = desired.clone();
     for (key, wanted) in &mut settled.resources {
-        follow_services(wanted, &key.target, &inherited);
+        follow_workers(wanted, &key.target, &inherited);
         if let Some((_, claim)) = inherited.get(key) {
             wanted.spec.rename(claim);
         }
@@ -84,20 +84,32 @@ pub fn inherit_claims<'a>(desired: &'a DesiredState, inventory: &Inventory) -> C
     Cow::Owned(settled)
 }
 
-fn follow_services(wanted: &mut Desired, target: &TargetName, inherited: &BTreeMap<InstanceKey, (String, String)>) {
-    let Desired { spec: Spec::Worker(worker), depends_on, .. } = wanted else { return };
+fn follow_workers(wanted: &mut Desired, target: &TargetName, inherited: &BTreeMap<InstanceKey, (String, String)>) {
+    let Desired { spec, depends_on, .. } = wanted;
     let renamed: BTreeMap<&String, &String> = depends_on
         .iter()
         .filter(|key| key.target == *target && key.address.kind == Kind::Worker)
         .filter_map(|key| inherited.get(key))
         .map(|(default, claim)| (default, claim))
         .collect();
-    for binding in worker.bindings.values_mut() {
-        if let Binding::Service { script, .. } = binding
-            && let Some(&claim) = renamed.get(script)
-        {
-            script.clone_from(claim);
+    match spec {
+        Spec::Worker(worker) => {
+            for binding in worker.bindings.values_mut() {
+                if let Binding::Service { script, .. } = binding
+                    && let Some(&claim) = renamed.get(script)
+                {
+                    script.clone_from(claim);
+                }
+            }
         }
+        Spec::Platform(platform) => {
+            if let Some(Value::Text(script)) = platform.sort.worker_field().and_then(|field| platform.fields.get_mut(field))
+                && let Some(&claim) = renamed.get(script)
+            {
+                script.clone_from(claim);
+            }
+        }
+        Spec::File(_) => {}
     }
 }
 

@@ -80,6 +80,8 @@ pub struct Receipt {
     pub attributes: BTreeMap<String, String>,
     /// Its fingerprint now.
     pub fingerprint: String,
+    /// What follows the change and could not be done, for people: the change itself is done.
+    pub warnings: Vec<String>,
 }
 
 /// Why a target could not be read or changed. `Display` never repeats `source`.
@@ -129,6 +131,12 @@ pub trait Provider: Send + Sync {
     /// Carries out orders that do not depend on each other, at most [`Provider::batch`] of them; one outcome for each,
     /// in their order. The caller has made their intents durable.
     fn carry_out<'a>(&'a self, orders: &'a [Order]) -> BoxFuture<'a, Vec<Outcome>>;
+
+    /// Does what follows a change to `spec` and is harmless to repeat, where nobody saw the end of the change. What could not be
+    /// done, in words.
+    fn follow_up<'a>(&'a self, _spec: &'a Spec) -> BoxFuture<'a, Vec<String>> {
+        Box::pin(async { Vec::new() })
+    }
 
     /// How many orders one call takes.
     fn batch(&self) -> usize;

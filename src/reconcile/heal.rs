@@ -53,6 +53,7 @@ async fn healed(context: &Context, environment: &EnvironmentId, stop: &Stop) -> 
     recover::left_under_way(context, environment)?;
     let look = observe::look(&record, false, now);
     let prepared = prepare(context, &record, bundle, &revision, look).await?;
+    let followed = recover::follow_up(&prepared).await;
     recover::record(context, &prepared.recovery)?;
     let deep_at = if look == Look::Deep && prepared.plan.blocked.is_empty() { Some(now) } else { record.deep_at };
     let is_news = deep_at != record.deep_at;
@@ -69,6 +70,6 @@ async fn healed(context: &Context, environment: &EnvironmentId, stop: &Stop) -> 
     // What was rolled back to stays that: it ends no quarantine, and its rules are not those of the ratchet.
     let kind = if quarantined { RunKind::Rollback } else { newest.kind };
     let (inputs, held) = (None::<Inputs>, Some(stop.condition.clone()));
-    let step = Step { context, record, inputs, revision: &revision, kind, quarantine: None, drifted: Vec::new(), held, now };
+    let step = Step { context, record, inputs, revision: &revision, kind, quarantine: None, drifted: Vec::new(), held, followed, now };
     step.carry_out(prepared, &approved, warnings).await.map(drop)
 }

@@ -164,6 +164,7 @@ async fn pass(context: &Context, record: &EnvironmentRecord, revision: &Revision
     recover::left_under_way(context, &record.environment)?;
     let look = observe::look(record, force, now);
     let mut prepared = prepare(context, record, *resolved, revision, look).await?;
+    let followed = recover::follow_up(&prepared).await;
     recover::record(context, &prepared.recovery)?;
     let mut next = record.clone();
     next.seen = Some(revision.clone());
@@ -182,6 +183,7 @@ async fn pass(context: &Context, record: &EnvironmentRecord, revision: &Revision
         quarantine: None,
         drifted: Vec::new(),
         held: None,
+        followed,
         now,
     };
     verdict::held_by_quarantine(context, &prepared)?;

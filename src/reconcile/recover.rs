@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Utc};
 
-use super::{Context, Scene, Stop};
+use super::{Context, Prepared, Scene, Stop};
 use crate::boundary;
 use crate::model::{EnvironmentId, Identity, InstanceKey, ObservedState};
 use crate::plan::{self, Action, Attempt, Inventory, Owned, Resolution};
@@ -74,6 +74,8 @@ pub(super) struct Recovery {
     rows: Vec<(InstanceKey, Option<Owned>)>,
     /// Operations that left nothing to be seen, by instance: providers look for uploads of them first.
     pub(super) earlier: BTreeMap<InstanceKey, Vec<String>>,
+    /// What was found to be done, by an operation whose end nobody saw.
+    found: BTreeSet<InstanceKey>,
 }
 
 /// Settles what can be told of earlier operations, and brings the inventory along.
@@ -103,6 +105,7 @@ pub(super) fn recover(
                 inventory.remove(&from.on(attempt.key.target.clone()));
             }
             bring(&mut inventory, &attempt.key, owned.clone());
+            recovery.found.insert(attempt.key.clone());
         }
         recovery.settled.push(Settled {
             operation: attempt.operation.clone(),
@@ -143,6 +146,18 @@ fn bring(inventory: &mut Inventory, key: &InstanceKey, owned: Option<Owned>) {
         Some(owned) => drop(inventory.insert(key.clone(), owned)),
         None => drop(inventory.remove(key)),
     }
+}
+
+/// Does what follows the changes that were found to be done: whoever made them may have ended before it came to that. To be
+/// called before they are recorded, so that it is not forgotten here either.
+pub(super) async fn follow_up(prepared: &Prepared) -> Vec<String> {
+    let mut warnings = Vec::new();
+    for key in &prepared.recovery.found {
+        let desired = prepared.bundle.desired.resources.get(key);
+        let (Some(desired), Some(provider)) = (desired, prepared.providers.get(&key.target)) else { continue };
+        warnings.extend(provider.follow_up(&desired.spec).await.into_iter().map(|warning| format!("{key}: {warning}")));
+    }
+    warnings
 }
 
 /// Writes what was found out.

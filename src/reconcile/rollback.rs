@@ -143,6 +143,7 @@ async fn apply_again(
 ) -> Result<Outcome, Stop> {
     recover::left_under_way(context, &record.environment)?;
     let prepared = prepare(context, record, good, revision, Look::Lists).await?;
+    let followed = recover::follow_up(&prepared).await;
     recover::record(context, &prepared.recovery)?;
     let rules = load_rules(context).map_err(|message| Stop::stalled(ConditionReason::Denied, message))?;
     let (kind, now) = (RunKind::Rollback, Utc::now());
@@ -155,6 +156,7 @@ async fn apply_again(
         quarantine,
         drifted: Vec::new(),
         held: None,
+        followed,
         now,
     };
     if prepared.plan.is_empty() {

@@ -29,6 +29,8 @@ pub(super) struct Step<'a> {
     pub(super) drifted: Vec<String>,
     /// The hold under which what runs is healed: it stays, however that ends.
     pub(super) held: Option<Condition>,
+    /// What followed changes of an earlier pass and could not be done, for people.
+    pub(super) followed: Vec<String>,
     pub(super) now: DateTime<Utc>,
 }
 
@@ -37,6 +39,9 @@ impl Step<'_> {
     pub(super) async fn nothing_to_do(mut self, prepared: Prepared) -> Result<Outcome, Stop> {
         let store = |error: crate::store::StoreError| Stop::internal(&error);
         let condition = self.stands(&prepared.plan, "nothing to do");
+        if !self.followed.is_empty() {
+            self.record.warnings = std::mem::take(&mut self.followed);
+        }
         if condition.is_settled() {
             let digest = self.context.store.put_bundle(&prepared.bundle).map_err(store)?;
             self.rules_are_sound(&prepared, digest)?;
@@ -118,7 +123,8 @@ impl Step<'_> {
             verdict::failed(&report, message)
         };
         self.record.unpublished = true;
-        self.record.warnings = warnings;
+        self.record.warnings = std::mem::take(&mut self.followed);
+        self.record.warnings.extend(warnings.into_iter().chain(report.warnings.iter().cloned()));
         let record = self.record.conclude(self.held.unwrap_or(condition), now);
         context.store.end_generation(&generation, &record).map_err(store)?;
         boundary::reach("after_end");

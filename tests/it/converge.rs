@@ -6,6 +6,6 @@ mod host;
 mod kinds;
 mod ownership;
 mod report;
-mod scene;
+pub(crate) mod scene;
 mod targets;
 mod wrangler;

@@ -24,3 +24,4 @@ mod stop;
 mod story;
 mod sweep;
 mod world;
+mod zones;

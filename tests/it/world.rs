@@ -351,6 +351,8 @@ fn edge_options(data: &Path, api: SocketAddr) -> edge::Options {
     let mut options = edge::Options::new(api, "127.0.0.1:0".parse().unwrap(), data.to_owned(), token);
     options.linger = Duration::ZERO;
     options.faults = true;
+    // Definitions of what an edge cannot run find their records here.
+    options.stand_in = true;
     options.workerd = Some(workerd());
     options
 }

@@ -211,7 +211,38 @@ def kv():
     refused(404, 10013, lambda: client.kv.namespaces.get(made.id, account_id=ACCOUNT))
 
 
-PRODUCTS = [zones, dns, rulesets, tunnels, services, hyperdrive, domains, cache, dispatch, kv]
+def d1():
+    databases = client.d1.database
+    made = databases.create(account_id=ACCOUNT, name="ads")
+    assert [d.uuid for d in databases.list(account_id=ACCOUNT)] == [made.uuid]
+    databases.query(made.uuid, account_id=ACCOUNT, sql="CREATE TABLE t (a INTEGER)")
+    databases.query(made.uuid, account_id=ACCOUNT, sql="INSERT INTO t VALUES (?)", params=["7"])
+    rows = list(databases.query(made.uuid, account_id=ACCOUNT, sql="SELECT a FROM t"))[0].results
+    assert [row["a"] for row in rows] == [7], rows
+    databases.delete(made.uuid, account_id=ACCOUNT)
+    refused(404, 7404, lambda: databases.get(made.uuid, account_id=ACCOUNT))
+
+
+def r2():
+    buckets = client.r2.buckets
+    made = buckets.create(account_id=ACCOUNT, name="media-one")
+    assert made.name == "media-one" and buckets.get("media-one", account_id=ACCOUNT).name == "media-one", made
+    assert [b.name for b in buckets.list(account_id=ACCOUNT).buckets] == ["media-one"]
+    buckets.delete("media-one", account_id=ACCOUNT)
+    refused(404, 10006, lambda: buckets.get("media-one", account_id=ACCOUNT))
+
+
+def queues():
+    queues = client.queues
+    made = queues.create(account_id=ACCOUNT, queue_name="clicks")
+    assert [q.queue_name for q in queues.list(account_id=ACCOUNT)] == ["clicks"]
+    edited = queues.edit(made.queue_id, account_id=ACCOUNT, settings={"delivery_delay": 5})
+    assert edited.settings.delivery_delay == 5, edited
+    queues.delete(made.queue_id, account_id=ACCOUNT)
+    assert list(queues.list(account_id=ACCOUNT)) == []
+
+
+PRODUCTS = [zones, dns, rulesets, tunnels, services, hyperdrive, domains, cache, dispatch, kv, d1, r2, queues]
 
 if __name__ == "__main__":
     wanted = sys.argv[1:] or [product.__name__ for product in PRODUCTS]

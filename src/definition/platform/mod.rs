@@ -3,8 +3,12 @@
 //! A kind is its written type, which implements [`PlatformToml`], a line in [`KINDS`] and a field of the written
 //! environment. Its fields are in the words of the REST API.
 
+mod cache_rule;
+mod dns;
+mod domain;
 mod kv;
 mod r2;
+pub(super) mod zone;
 
 use std::collections::BTreeMap;
 
@@ -18,6 +22,9 @@ use super::worker::Reference;
 use crate::document::{Decoded, Fault, Node, Place, Placed, decode, shown};
 use crate::model::{Address, Contents, Kind, Pending, PlatformSpec, ResourceName, TreeError, Value};
 
+pub(super) use cache_rule::CacheRuleToml;
+pub(super) use dns::DnsToml;
+pub(super) use domain::DomainToml;
 pub(super) use kv::KvToml;
 pub(super) use r2::R2Toml;
 
@@ -31,6 +38,10 @@ pub(super) trait PlatformToml {
     fn moved(&self) -> Option<&Placed<ResourceName>>;
     /// What it is called, where the table says it.
     fn named(&self) -> Option<&Placed<String>>;
+    /// Whether one that we own keeps the name that it has, whatever its key becomes.
+    fn keeps_its_claim(&self) -> bool {
+        self.named().is_none()
+    }
     /// What it is called at the target, checked. `default` is what it is called where the table does not say, at the
     /// place of its key.
     fn claim(&self, reading: &mut Reading<'_>, default: Placed<String>) -> Option<String>;
@@ -47,7 +58,13 @@ pub(super) type PlatformDraft = Draft<Box<dyn PlatformToml>>;
 type Decode = fn(&Node, &[&str]) -> Decoded<Box<dyn PlatformToml>>;
 
 /// The kinds, and how a table of each is read.
-pub(super) const KINDS: [(Kind, Decode); 2] = [(Kind::Kv, boxed::<KvToml>), (Kind::R2, boxed::<R2Toml>)];
+pub(super) const KINDS: [(Kind, Decode); 5] = [
+    (Kind::Kv, boxed::<KvToml>),
+    (Kind::R2, boxed::<R2Toml>),
+    (Kind::Dns, boxed::<DnsToml>),
+    (Kind::Domain, boxed::<DomainToml>),
+    (Kind::CacheRule, boxed::<CacheRuleToml>),
+];
 
 fn boxed<T: PlatformToml + DeserializeOwned + 'static>(node: &Node, later: &[&str]) -> Decoded<Box<dyn PlatformToml>> {
     let Decoded { value, faults, dropped } = decode::<T>(node, later);
@@ -66,7 +83,6 @@ pub(super) struct Writing<'a, 'r, 't> {
     pub(super) references: Vec<Reference>,
 }
 
-#[expect(dead_code, reason = "for the kinds that refer to others and to files")]
 impl Writing<'_, '_, '_> {
     /// `field` is written at `place`, if it is written at all.
     pub(super) fn trace(&mut self, field: &str, place: Option<Place>) {

@@ -17,7 +17,7 @@ use super::value::{Properties, SecretMark, Value};
 
 pub use file::{FileSpec, placeholder};
 pub use platform::PlatformSpec;
-pub use worker::{Assets, Binding, Migration, Module, ModuleType, Route, WorkerSpec};
+pub use worker::{Assets, Binding, Migration, Module, ModuleType, Purge, PurgeMode, Route, WorkerSpec};
 
 /// What an instance is to be like.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

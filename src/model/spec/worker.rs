@@ -45,6 +45,36 @@ pub struct WorkerSpec {
     /// Static files that it serves.
     #[serde(default)]
     pub assets: Option<Assets>,
+    /// What is purged after a deployment of another version.
+    #[serde(default)]
+    pub purge: Option<Purge>,
+}
+
+/// What of a zone's cache a deployment makes stale.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Purge {
+    /// The zone.
+    pub zone_name: String,
+    /// How it is made so.
+    pub mode: PurgeMode,
+    /// Whole hosts.
+    pub hosts: BTreeSet<String>,
+    /// Hosts with the begin of a path.
+    pub prefixes: BTreeSet<String>,
+    /// Values of the header `Cache-Tag`.
+    pub tags: BTreeSet<String>,
+    /// All of it; then nothing else is named.
+    pub everything: bool,
+}
+
+/// How cached answers are made stale.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PurgeMode {
+    /// They are asked for again before they are served.
+    Invalidate,
+    /// They are dropped.
+    Purge,
 }
 
 /// One step in the life of a Worker's classes of Durable Objects.
@@ -226,6 +256,8 @@ impl WorkerSpec {
             migrations,
             exports,
             assets,
+            // What is done after a change leaves nothing that could be compared.
+            purge: _,
         } = self;
         let modules = modules.iter().map(|(name, Module { module_type, content })| {
             let value = table([("type", module_type.content_type().into()), ("content", (*content).into())]);

@@ -15,7 +15,7 @@ use futures_util::future::{join, join_all};
 
 use crate::model::{Kind, Properties, Retry, Spec};
 use crate::plan::{Action, Precondition};
-use crate::provider::{Order, Outcome, ProviderError, Receipt};
+use crate::provider::{Order, Outcome, Provider as _, ProviderError, Receipt};
 
 use super::CloudflareProvider;
 use super::collection::Lists;
@@ -53,7 +53,7 @@ pub(super) async fn carry_out(provider: &CloudflareProvider, orders: &[Order]) -
     let after = lists::read(&provider.client, &provider.account, &zones).await;
     join_all(orders.iter().zip(steps).map(|(order, step)| async {
         match step {
-            Ok(expected) => confirm(provider, &after, order, expected).await,
+            Ok(expected) => followed(provider, order, confirm(provider, &after, order, expected).await).await,
             Err(outcome) => outcome,
         }
     }))
@@ -162,7 +162,19 @@ async fn confirm(
         return unknown("another version is deployed");
     }
     let etag = version.resources.script.etag.unwrap_or_default();
-    Outcome::Done(Receipt { properties, attributes: read::attributes(&active, &etag), fingerprint })
+    let attributes = read::attributes(&active, &etag);
+    Outcome::Done(Receipt { properties, attributes, fingerprint, ..Receipt::default() })
+}
+
+/// An outcome, with what follows a deployment of another version: it cannot undo what was done.
+async fn followed(provider: &CloudflareProvider, order: &Order, outcome: Outcome) -> Outcome {
+    match (outcome, &order.spec) {
+        (Outcome::Done(mut receipt), Some(spec)) if worker::deploys(&order.change) => {
+            receipt.warnings = provider.follow_up(spec).await;
+            Outcome::Done(receipt)
+        }
+        (outcome, _) => outcome,
+    }
 }
 
 /// Whether `operation` is the order's own, or one that was begun for it earlier.

@@ -58,8 +58,9 @@ impl Fault {
     }
 }
 
-/// "Not found", for the several things that can be: a Worker, its service, its environment, a KV namespace.
-const MISSING: [u64; 4] = [10007, 10090, 10092, 10013];
+/// "Not found", for the several things that can be: a Worker, its service, its environment, a KV namespace; a DNS record, a
+/// ruleset, a rule, the entrypoint of a phase, a custom domain.
+const MISSING: [u64; 9] = [10007, 10090, 10092, 10013, 81044, 10001, 10002, 10003, 100_112];
 
 /// The fault of an answer with `status` whose body named `errors`.
 pub(super) fn refused(
@@ -207,6 +208,19 @@ fn advice_of_code(code: u64) -> Option<(&'static str, Retry)> {
         }
         10006 => stalled("the R2 bucket of a binding is not there; create it or remove the binding"),
         7404 => stalled("the D1 database of a binding is not there; create it or remove the binding"),
+        81044 => stalled("the DNS record is not there (any more); the next plan shows what is"),
+        81053 | 81054 => {
+            stalled("a CNAME stands alone under its name: remove the other records of that name, or use another name")
+        }
+        81057 | 81058 => stalled("the same DNS record is there and not ours: `adopt = true` takes it over"),
+        1004 | 9003..=9041 => stalled("the DNS record makes no sense to the API, as the message says; fix its definition"),
+        1043 => stalled("the record belongs to a custom domain of a Worker; define it as `[domain.…]` instead"),
+        10003 => stalled("the zone has no rules of that phase"),
+        20126..=20128 | 20217 => stalled("the rule does not go with those of the zone, as the message says; fix its definition"),
+        100_114 => stalled("the host does not lie in the zone; check `hostname` and `zone_name`"),
+        100_116 => stalled("the host is a custom domain of another Worker; take it away from that one first"),
+        100_117 => stalled("the host has DNS records of its own; remove them, since a custom domain brings its record"),
+        1012 | 1094 => stalled("the API takes no such purge; check `purge` of the Worker"),
         _ => None,
     }
 }

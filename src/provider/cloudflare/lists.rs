@@ -29,12 +29,14 @@ pub(super) struct Account {
     zones: Mutex<BTreeMap<String, String>>,
     /// The server has no `workers/workers`: older edges.
     without_workers: AtomicBool,
+    /// Held while a rule of a ruleset is written: where it stands depends on the others.
+    pub(super) rules: tokio::sync::Mutex<()>,
 }
 
 impl Account {
     /// The account `id`.
     pub(super) fn new(id: String) -> Self {
-        Self { id, zones: Mutex::default(), without_workers: AtomicBool::new(false) }
+        Self { id, zones: Mutex::default(), without_workers: AtomicBool::new(false), rules: tokio::sync::Mutex::default() }
     }
 
     /// A path below the account.
@@ -108,7 +110,7 @@ async fn zone_routes(client: &Client, account: &Account, zone: &str) -> Result<Z
 }
 
 /// The id of a zone, looked up once.
-async fn zone_id(client: &Client, account: &Account, zone: &str) -> Result<String, Fault> {
+pub(super) async fn zone_id(client: &Client, account: &Account, zone: &str) -> Result<String, Fault> {
     Grammar::Zone.check(zone).map_err(Fault::own)?;
     let known = account.zones.lock().unwrap_or_else(std::sync::PoisonError::into_inner).get(zone).cloned();
     if let Some(id) = known {
@@ -119,7 +121,7 @@ async fn zone_id(client: &Client, account: &Account, zone: &str) -> Result<Strin
     let found = found.unwrap_or_default().into_iter().find(|item| item.name == zone);
     let id = found.map(|item| item.id).ok_or_else(|| {
         let error = ProviderError::new(format!("the account shows no zone `{zone}`"), Retry::Stalled);
-        Fault::own(error.hint("check `zone_name`, and that the token may read the zone (Zone Read)"))
+        Fault::own(error.hint("check the name of the zone, and that the token may read the zone (Zone Read)"))
     })?;
     Grammar::Id.check(&id).map_err(Fault::own)?;
     account.zones.lock().unwrap_or_else(std::sync::PoisonError::into_inner).insert(zone.to_owned(), id.clone());

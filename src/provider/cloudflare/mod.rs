@@ -22,6 +22,7 @@ mod observe;
 mod pace;
 mod path;
 mod payload;
+mod purge;
 mod read;
 mod repeated;
 mod upload;
@@ -35,7 +36,7 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 
-use crate::model::{ObservedState, Retry, Secret, SecretResolver};
+use crate::model::{ObservedState, Retry, Secret, SecretResolver, Spec, WorkerSpec};
 use crate::provider::{Order, Outcome, Provider, ProviderError, Query};
 
 use client::Client;
@@ -182,6 +183,16 @@ impl Provider for CloudflareProvider {
 
     fn carry_out<'a>(&'a self, orders: &'a [Order]) -> BoxFuture<'a, Vec<Outcome>> {
         carry_out::carry_out(self, orders).boxed()
+    }
+
+    fn follow_up<'a>(&'a self, spec: &'a Spec) -> BoxFuture<'a, Vec<String>> {
+        async move {
+            match spec {
+                Spec::Worker(WorkerSpec { purge: Some(purge), .. }) => purge::purge(self, purge).await,
+                _ => Vec::new(),
+            }
+        }
+        .boxed()
     }
 
     fn batch(&self) -> usize {

@@ -27,7 +27,7 @@ pub(super) fn plan(world: &World) -> Value {
 }
 
 /// What is to be done, sorted: `update worker.api@local`.
-pub(super) fn changes(world: &World) -> Vec<String> {
+pub(crate) fn changes(world: &World) -> Vec<String> {
     let plan = plan(world);
     let local = |change: &Value| change["address"].as_str().unwrap().split_once('/').unwrap().1.to_owned();
     let changes = plan["changes"].as_array().unwrap().iter();
@@ -38,7 +38,7 @@ pub(super) fn changes(world: &World) -> Vec<String> {
 }
 
 /// The fields that drifted, by resource; nothing else may be planned.
-pub(super) fn drift(world: &World) -> BTreeMap<String, BTreeSet<String>> {
+pub(crate) fn drift(world: &World) -> BTreeMap<String, BTreeSet<String>> {
     let plan = plan(world);
     let mut drifted: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     for change in plan["changes"].as_array().unwrap() {
@@ -86,7 +86,7 @@ pub(super) async fn namespace(world: &World, title: &str) -> Option<String> {
 }
 
 /// The names of `field` of every item of an answer, sorted.
-pub(super) fn names(items: &Value, field: &str) -> BTreeSet<String> {
+pub(crate) fn names(items: &Value, field: &str) -> BTreeSet<String> {
     items.as_array().unwrap().iter().map(|item| item[field].as_str().unwrap().to_owned()).collect()
 }
 

@@ -8,6 +8,9 @@
 //! **Invariant:** what a list shows is one read for any number of things; only what it does not show is read for single
 //! ones, and only where the list shows a change or everything is asked for.
 
+mod cache_rule;
+mod dns;
+mod domain;
 mod kv;
 mod r2;
 mod thing;
@@ -99,6 +102,9 @@ pub(super) fn sort(kind: Kind) -> Option<&'static dyn Sort> {
     match kind {
         Kind::Kv => Some(&kv::Kv),
         Kind::R2 => Some(&r2::R2),
+        Kind::Dns => Some(&dns::Dns),
+        Kind::Domain => Some(&domain::Domain),
+        Kind::CacheRule => Some(&cache_rule::CacheRule),
         _ => None,
     }
 }
@@ -320,6 +326,7 @@ fn done(order: &Order, thing: &Thing) -> Outcome {
         properties: order.change.after.clone().unwrap_or_default(),
         attributes: thing.attributes.clone(),
         fingerprint: thing.fingerprint(),
+        ..Receipt::default()
     })
 }
 

@@ -18,7 +18,7 @@ use serde_json::{Value as Json, json};
 
 use crate::boundary;
 use crate::model::{Marker, Properties};
-use crate::plan::{Action, Precondition};
+use crate::plan::{Action, Change, Precondition};
 use crate::provider::{Order, Outcome, ProviderError, Receipt};
 
 use super::CloudflareProvider;
@@ -59,6 +59,12 @@ struct Work<'a> {
     before: Properties,
     after: Properties,
     writer: Writer<'a>,
+}
+
+/// Whether a change deploys another version.
+pub(super) fn deploys(change: &Change) -> bool {
+    let field = |side: &Option<Properties>, name: &str| side.as_ref().and_then(|side| side.get(name).cloned());
+    change.after.is_some() && VERSIONED.iter().any(|name| field(&change.before, name) != field(&change.after, name))
 }
 
 /// Carries out one order. `active` is the version that was active before the lists were read.
