@@ -65,7 +65,7 @@ fn rule(wanted: &Map<String, Value>, before: Option<&Value>) -> Result<Value, Re
         "description": field("description").unwrap_or_else(|| json!("")),
         "last_updated": now(),
         "ref": reference.unwrap_or_else(|| id.clone()),
-        "enabled": field("enabled").unwrap_or_else(|| json!(true)),
+        "enabled": field("enabled").unwrap_or(json!(true)),
     });
     for name in ["action_parameters", "logging", "ratelimit"] {
         if let Some(value) = field(name).filter(|value| !value.is_null()) {
