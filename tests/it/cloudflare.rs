@@ -4,6 +4,7 @@
 mod changes;
 mod faults;
 mod foreign;
+mod objects;
 mod settings;
 mod world;
 mod wrangler;

@@ -64,12 +64,11 @@ struct Export {
     r#type: String,
     storage: Option<String>,
     state: Option<String>,
-    #[serde(alias = "renamed_to")]
-    to: Option<String>,
+    renamed_to: Option<String>,
 }
 
 fn durable_object() -> String {
-    "durable_object".to_owned()
+    "durable-object".to_owned()
 }
 
 /// Whether a value says anything.
@@ -187,10 +186,10 @@ fn reconcile(script: &mut Script, exports: &Value) -> Result<Outcome, Refusal> {
         .map_err(|error| Refusal::bad(10021, format!("the exports cannot be read: {error}")))?;
     let mut outcome = Outcome::default();
     let (mut created, mut deleted, mut renamed, mut removable) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-    let is_object = |export: &Export| export.r#type == "durable_object";
+    let is_object = |export: &Export| export.r#type == "durable-object";
     // Renames first: a new name that is declared as live is not created then.
     for (class, export) in exports.iter().filter(|(_, export)| is_object(export)) {
-        match (export.state.as_deref(), &export.to) {
+        match (export.state.as_deref(), &export.renamed_to) {
             (Some("renamed"), Some(to)) => match script.objects.remove(class) {
                 Some(_) if script.objects.contains_key(to) => {
                     return Err(failed(format!("`{class}` cannot be renamed to `{to}`, which has objects of its own")));
@@ -213,7 +212,9 @@ fn reconcile(script: &mut Script, exports: &Value) -> Result<Outcome, Refusal> {
             (Some(other), _) => return Err(failed(format!("`{class}` has the state `{other}`, which this edge does not know"))),
         }
     }
-    for (class, export) in exports.iter().filter(|(_, export)| is_object(export) && export.state.is_none()) {
+    for (class, export) in
+        exports.iter().filter(|(_, export)| is_object(export) && export.state.as_deref().is_none_or(|state| state == "created"))
+    {
         let sqlite = export.storage.as_deref().unwrap_or("sqlite") == "sqlite";
         match script.objects.get(class) {
             Some(objects) if objects.sqlite != sqlite => {
@@ -228,7 +229,8 @@ fn reconcile(script: &mut Script, exports: &Value) -> Result<Outcome, Refusal> {
     }
     let undeclared = |class: &&String| {
         let named = exports.iter().any(|(name, export)| {
-            (name == *class && export.state.is_none()) || (export.state.is_some() && export.to.as_ref() == Some(*class))
+            (name == *class && export.state.as_deref().is_none_or(|state| state == "created"))
+                || (export.state.is_some() && export.renamed_to.as_ref() == Some(*class))
         });
         !named
     };
@@ -287,12 +289,12 @@ mod tests {
     #[test]
     fn declared_exports_are_the_whole_set() {
         let mut script = new_script("app");
-        let object = json!({ "type": "durable_object", "storage": "sqlite" });
+        let object = json!({ "type": "durable-object", "storage": "sqlite" });
         let first = applied(&mut script, json!({ "exports": { "A": object } })).unwrap();
         assert_eq!(first.reconciliation.unwrap()["created"], json!(["A"]));
         let id = script.objects["A"].id.clone();
         assert!(applied(&mut script.clone(), json!({ "exports": { "B": object } })).is_err(), "A is not declared");
-        let renamed = json!({ "exports": { "A": { "state": "renamed", "to": "B" }, "B": object } });
+        let renamed = json!({ "exports": { "A": { "state": "renamed", "renamed_to": "B" }, "B": object } });
         applied(&mut script, renamed.clone()).unwrap();
         assert_eq!(script.objects["B"].id, id);
         // The same once more changes nothing and says what may be left out.

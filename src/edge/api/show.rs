@@ -66,8 +66,12 @@ pub(super) fn version(version: &Version) -> Value {
     if let Some(assets) = &version.assets {
         shown["resources"]["assets"] = json!({ "config": assets.config });
     }
-    if !version.exports.is_null() {
-        shown["resources"]["script"]["exports"] = version.exports.clone();
+    if let Some(exports) = version.exports.as_object() {
+        // Those that say how an export ended are not shown.
+        let is_live = |export: &Value| !matches!(export["state"].as_str(), Some("deleted" | "renamed" | "transferred"));
+        let live = exports.iter().filter(|(_, export)| is_live(export));
+        let live: Value = live.map(|(name, export)| (name.clone(), export.clone())).collect();
+        shown["resources"]["script_runtime"]["exports"] = live;
     }
     shown
 }

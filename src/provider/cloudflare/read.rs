@@ -130,7 +130,8 @@ pub(super) async fn live(
         properties.insert("compatibility_date".to_owned(), Value::text(date));
     }
     properties.extend(runtime.limits.as_ref().and_then(Value::of_json).map(|limits| ("limits".to_owned(), limits)));
-    properties.extend(runtime.exports.as_ref().and_then(Value::of_json).map(|exports| ("exports".to_owned(), exports)));
+    let recorded = owned.filter(|_| same_version).and_then(|o| o.properties.get("exports")?.as_table());
+    properties.extend(exports(runtime.exports.as_ref(), recorded).map(|exports| ("exports".to_owned(), exports)));
     let tag = item.and_then(|item| item.migration_tag.as_ref()).or(runtime.migration_tag.as_ref());
     properties.extend(tag.filter(|tag| !tag.is_empty()).map(|tag| ("migration_tag".to_owned(), Value::text(tag))));
     if item.is_some_and(|item| item.has_assets == Some(true)) {
@@ -141,6 +142,20 @@ pub(super) async fn live(
     }
     let attributes = attributes(&active, &etag);
     Ok(Live { properties, attributes, version: Some(version) })
+}
+
+/// The exports of a version. The API shows the live ones; what says how another one ended is that of the very version that
+/// we recorded.
+fn exports(live: Option<&Json>, recorded: Option<&Properties>) -> Option<Value> {
+    let live = live.and_then(Value::of_json);
+    let mut all = live.as_ref().and_then(Value::as_table).cloned().unwrap_or_default();
+    for (name, export) in recorded.into_iter().flatten() {
+        let state = export.as_table().and_then(|fields| fields.get("state")).and_then(Value::as_text);
+        if matches!(state, Some("deleted" | "renamed" | "transferred")) {
+            all.entry(name.clone()).or_insert_with(|| export.clone());
+        }
+    }
+    (live.is_some() || !all.is_empty()).then_some(Value::Table(all))
 }
 
 /// The settings that the list of Workers shows.

@@ -33,7 +33,7 @@ pub(super) struct World {
     /// What is owned; kept as the daemon would.
     pub(super) inventory: BTreeMap<InstanceKey, Owned>,
     operations: u32,
-    contents: Contents,
+    pub(super) contents: Contents,
     _data: TempDir,
 }
 

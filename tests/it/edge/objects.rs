@@ -184,7 +184,7 @@ async fn two_versions_that_share_requests_have_the_same_objects() {
 #[tokio::test(flavor = "multi_thread")]
 async fn exports_declare_the_classes() {
     let bench = Bench::start().await;
-    let object = json!({ "type": "durable_object", "storage": "sqlite" });
+    let object = json!({ "type": "durable-object", "storage": "sqlite" });
     let (status, answer) = put(&bench, &code("Room", ""), "Room", json!({ "exports": { "Room": object } })).await;
     assert_eq!(status, 200, "{answer}");
     assert_eq!(answer["result"]["exports_reconciliation"]["created"], json!(["Room"]));
@@ -194,7 +194,7 @@ async fn exports_declare_the_classes() {
     let (_, refused) = put(&bench, &code("Room", ""), "Hall", json!({ "exports": { "Room": object } })).await;
     assert_eq!(refused["errors"][0]["code"], 100_406, "{refused}");
     let renamed =
-        json!({ "exports": { "Room": { "type": "durable_object", "state": "renamed", "to": "Hall" }, "Hall": object } });
+        json!({ "exports": { "Room": { "type": "durable-object", "state": "renamed", "renamed_to": "Hall" }, "Hall": object } });
     let (status, answer) = put(&bench, &code("Hall", ""), "Hall", renamed).await;
     assert_eq!(status, 200, "{answer}");
     assert_eq!(bench.json("rooms.localhost", "/").await, 2);
