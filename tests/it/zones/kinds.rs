@@ -93,7 +93,10 @@ enabled = false
 async fn every_kind_of_a_zone_converges_and_is_healed_after_the_sdk_changed_it() {
     let world = world(DEFINITIONS).await;
     let ran = world.trunkline(&["check", world.path("clone").to_str().unwrap()]);
-    assert!(ran.status == 0 && format!("{}{}", ran.out, ran.err).contains("a record that is proxied has the automatic time"), "{ran:?}");
+    assert!(
+        ran.status == 0 && format!("{}{}", ran.out, ran.err).contains("a record that is proxied has the automatic time"),
+        "{ran:?}"
+    );
     world.apply();
     world.assert_converged();
     let all = records(&world).await;
@@ -116,7 +119,8 @@ async fn every_kind_of_a_zone_converges_and_is_healed_after_the_sdk_changed_it()
 
     meddle(&world, &["change_records", "change_rules"]).await;
     let drifted = drift(&world);
-    let fields = |of: &str| drifted.get(of).map(|fields| fields.iter().map(String::as_str).collect::<Vec<_>>()).unwrap_or_default();
+    let fields =
+        |of: &str| drifted.get(of).map(|fields| fields.iter().map(String::as_str).collect::<Vec<_>>()).unwrap_or_default();
     assert_eq!(fields("dns.www"), ["content", "ttl"], "{drifted:?}");
     assert_eq!((fields("dns.mail"), fields("dns.cdn")), (vec!["priority"], vec![""]), "{drifted:?}");
     let rule = fields("cache_rule.static");
@@ -148,7 +152,15 @@ async fn every_kind_of_a_zone_converges_and_is_healed_after_the_sdk_changed_it()
     }
     world.commit("Change everything");
     let planned = changes(&world);
-    for change in ["update dns.www@main", "update dns.mail@main", "move dns.wildcard@main", "move cache_rule.rpc@main", "update cache_rule.static@main", "delete domain.app@main", "create domain.app@main"] {
+    for change in [
+        "update dns.www@main",
+        "update dns.mail@main",
+        "move dns.wildcard@main",
+        "move cache_rule.rpc@main",
+        "update cache_rule.static@main",
+        "delete domain.app@main",
+        "create domain.app@main",
+    ] {
         assert!(planned.contains(&change.to_owned()), "{change} is not in {planned:?}");
     }
     world.apply();
@@ -157,7 +169,10 @@ async fn every_kind_of_a_zone_converges_and_is_healed_after_the_sdk_changed_it()
     let at = |name: &str| found.iter().position(|reference| reference.contains(name)).unwrap();
     assert!(at("cache_rule.rpc:20") < at("cache_rule.static:30"), "{found:?}");
     let all = records(&world).await;
-    assert!(all.iter().any(|r| r["name"] == "www2.example.com") && !all.iter().any(|r| r["name"] == "app.example.com"), "{all:?}");
+    assert!(
+        all.iter().any(|r| r["name"] == "www2.example.com") && !all.iter().any(|r| r["name"] == "app.example.com"),
+        "{all:?}"
+    );
     let www = all.iter().find(|r| r["name"] == "www.example.com" && r["type"] == "A").unwrap();
     assert_eq!((&www["content"], &www["comment"]), (&json!("192.0.2.2"), &json!("trunkline:production/dns.www")));
     world.end().await;
