@@ -2,14 +2,82 @@
 
 use std::collections::BTreeMap;
 
+use schemars::JsonSchema;
+use serde::Deserialize;
+
 use super::origin::Tracing;
 use super::reading::Reading;
 use super::scalar;
 use super::scope::Scope;
 use super::worker::Reference;
-use super::written::{BindingToml, RateLimitToml, WorkerToml};
+use super::written::WorkerToml;
 use crate::document::{Entries, Fault, Placed, shown};
 use crate::model::{Binding, Kind, Properties, ResourceName, Value};
+
+/// One resource that a Worker's code sees: exactly one sort of thing, such as `kv`.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(rename = "Binding")]
+pub(super) struct BindingToml {
+    /// The key of a KV namespace of this environment.
+    pub(super) kv: Option<Placed<ResourceName>>,
+    /// The key of an R2 bucket of this environment.
+    pub(super) r2: Option<Placed<ResourceName>>,
+    /// The key of a D1 database of this environment.
+    pub(super) d1: Option<Placed<ResourceName>>,
+    /// The key of a queue of this environment, to send to.
+    pub(super) queue: Option<Placed<ResourceName>>,
+    /// With `queue`: for how many seconds its messages wait before they are delivered; 0 to 86400.
+    pub(super) delivery_delay: Option<Placed<i64>>,
+    /// The key of a Hyperdrive configuration of this environment.
+    pub(super) hyperdrive: Option<Placed<ResourceName>>,
+    /// The key of a service of a private network of this environment.
+    pub(super) vpc_service: Option<Placed<ResourceName>>,
+    /// The key of a certificate of this environment, to be presented.
+    pub(super) mtls_certificate: Option<Placed<ResourceName>>,
+    /// The key of a dispatch namespace of this environment.
+    pub(super) dispatch_namespace: Option<Placed<ResourceName>>,
+    /// The key of a Worker of this environment.
+    pub(super) service: Option<Placed<ResourceName>>,
+    /// The name, at the target, of a Worker that this environment does not define.
+    pub(super) script: Option<Placed<String>>,
+    /// With `service` or `script`: the entry point, where it is not the default one.
+    pub(super) entrypoint: Option<Placed<String>>,
+    /// The key of a secret of this environment.
+    pub(super) secret: Option<Placed<ResourceName>>,
+    /// A class of Durable Objects: of this Worker, unless `worker` or `script` says where it is.
+    pub(super) durable_object: Option<Placed<String>>,
+    /// With `durable_object`: the key of the Worker of this environment that has the class.
+    pub(super) worker: Option<Placed<ResourceName>>,
+    /// The static files of this Worker: `true`.
+    pub(super) assets: Option<Placed<bool>>,
+    /// Which version this is: `true`.
+    pub(super) version_metadata: Option<Placed<bool>>,
+    /// A dataset of Analytics Engine, by its name.
+    pub(super) analytics_engine: Option<Placed<String>>,
+    /// A limit on how often something is done.
+    pub(super) ratelimit: Option<Placed<RateLimitToml>>,
+    /// Workers AI: `true`.
+    pub(super) ai: Option<Placed<bool>>,
+    /// Browser Rendering: `true`.
+    pub(super) browser: Option<Placed<bool>>,
+}
+
+/// A limit on how often something is done.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(rename = "RateLimit")]
+pub(super) struct RateLimitToml {
+    /// A whole number, in quotes, that tells limits of an account apart.
+    #[schemars(required)]
+    pub(super) namespace_id: Option<Placed<String>>,
+    /// How often.
+    #[schemars(required)]
+    pub(super) limit: Option<Placed<i64>>,
+    /// Within how many seconds: 10 or 60.
+    #[schemars(required)]
+    pub(super) period: Option<Placed<i64>>,
+}
 
 /// The bindings of a Worker; adds what they refer to.
 pub(super) fn bindings(
@@ -134,6 +202,13 @@ fn binding(
     let BindingToml {
         kv,
         r2,
+        d1,
+        queue,
+        delivery_delay,
+        hyperdrive,
+        vpc_service,
+        mtls_certificate,
+        dispatch_namespace,
         service,
         script,
         entrypoint,
@@ -147,7 +222,16 @@ fn binding(
         ai,
         browser,
     } = &written.value;
-    let resources = [(Kind::Kv, kv), (Kind::R2, r2)];
+    let resources = [
+        (Kind::Kv, kv),
+        (Kind::R2, r2),
+        (Kind::D1, d1),
+        (Kind::Queue, queue),
+        (Kind::Hyperdrive, hyperdrive),
+        (Kind::VpcService, vpc_service),
+        (Kind::MtlsCertificate, mtls_certificate),
+        (Kind::DispatchNamespace, dispatch_namespace),
+    ];
     let resource = resources.iter().find_map(|(kind, name)| Some((*kind, name.as_ref()?)));
     let flags = [("assets", assets), ("version_metadata", version_metadata), ("ai", ai), ("browser", browser)];
     let flag = flags.iter().find_map(|(sort, flag)| Some((*sort, flag.as_ref()?)));
@@ -170,6 +254,14 @@ fn binding(
     if let (Some(worker), false) = (worker, elsewhere) {
         let message = "`worker` belongs to `durable_object`";
         reading.fault(Fault::new(worker.place, message).hint("a Worker is bound by `service`"));
+    }
+    let mut fields = Properties::new();
+    if let Some(delay) = delivery_delay {
+        if !(0..=86_400).contains(&delay.value) || resource.is_none_or(|(kind, _)| kind != Kind::Queue) {
+            let fault = Fault::new(delay.place, "`delivery_delay` is a number of seconds from 0 to 86400, with `queue`");
+            reading.fault(fault.hint("correct or remove it"));
+        }
+        fields.insert("delivery_delay".to_owned(), Value::Integer(delay.value));
     }
     if let Some(class) = durable_object {
         return class_of(reading, scope, class, (worker.as_ref(), script.as_ref()), references);
@@ -202,7 +294,9 @@ fn binding(
     if let Some((kind, name)) = resource {
         let address = scope.refer(reading, kind, name)?;
         references.push((kind, name.value.clone(), name.place));
-        return Some(Binding::Resource { address, fields: Properties::new() });
+        let draft = scope.platform.get(&kind).and_then(|drafts| drafts.get(&name.value));
+        fields.extend(draft.map(|draft| draft.written.bound()).unwrap_or_default());
+        return Some(Binding::Resource { address, fields });
     }
     if let Some(name) = service {
         let Some(callee) = scope.workers.get(&name.value) else {

@@ -16,6 +16,10 @@ pub const ASSETS: usize = 5_000;
 pub const ASSET: u64 = 25 * 1024 * 1024;
 /// All files that one build sees, in bytes.
 pub const BUILD_INPUTS: u64 = 64 * 1024 * 1024;
+/// A migration of a database, in bytes.
+pub const MIGRATION: u64 = 1024 * 1024;
+/// A chain of certificates, in bytes.
+pub const CERTIFICATE: u64 = 64 * 1024;
 /// A template, and what it renders to, in bytes.
 pub const TEMPLATE: u64 = 256 * 1024;
 /// A file of rules, in bytes.

@@ -40,6 +40,7 @@ mod written;
 
 pub use cache::Cache;
 pub use contested::contested;
+pub use platform::coverage::{How, Line as Coverage, TABLE as COVERAGE};
 pub use repository::{defines, environments};
 pub use resolve::{Resolution, resolve};
 pub use schema::json_schema;

@@ -141,22 +141,28 @@ fn resources(reading: &mut Reading<'_>, scope: &Scope, contents: &mut Contents) 
 
     for (kind, drafts) in &scope.platform {
         for draft in drafts.values() {
-            let mut tracing = Tracing::of(reading, draft.key);
-            let (adopt, moved) = (draft.written.adopt(), draft.written.moved().cloned());
-            check_moved(reading, scope, *kind, (&draft.name, moved.as_ref()));
-            let (spec, references) = {
-                let (tracing, contents) = (&mut tracing, &mut *contents);
-                let mut writing = Writing { reading, scope, draft, tracing, contents, references: Vec::new() };
-                (draft.written.spec(&mut writing)?, writing.references)
-            };
-            check_placement(reading, scope, draft, &references);
-            let (address, is_named) = (address(*kind, &draft.name), !draft.written.keeps_its_claim());
-            let common = Common { address, key: draft.key, adopt, moved, is_named, origin: tracing.into_origin() };
-            if let Some(spec) = spec {
+            check_moved(reading, scope, *kind, (&draft.name, draft.written.moved()));
+            let (mut tracing, mut of_further) = (Tracing::of(reading, draft.key), Tracing::of(reading, draft.key));
+            let mut writing = Writing { reading, scope, draft, tracing: &mut tracing, contents, references: Vec::new() };
+            let (spec, references) = (draft.written.spec(&mut writing)?, writing.references);
+            let mut writing = Writing { reading, scope, draft, tracing: &mut of_further, contents, references: Vec::new() };
+            let (further, of_it) = (draft.written.further(&mut writing), writing.references);
+            let own = spec.map(|spec| (spec, tracing, &references));
+            for (spec, tracing, references) in own.into_iter().chain(further.map(|spec| (spec, of_further, &of_it))) {
+                let common = Common {
+                    address: address(spec.sort, &draft.name),
+                    key: draft.key,
+                    adopt: draft.written.adopt(),
+                    moved: draft.written.moved().cloned(),
+                    is_named: !draft.written.keeps_its_claim(),
+                    origin: tracing.into_origin(),
+                };
+                needs.insert((spec.sort, draft.name.clone()), references.clone());
                 let specs = draft.targets.iter().map(|target| (target.clone(), Spec::Platform(spec.clone())));
-                found.add(reading, &common, specs.collect(), &references);
+                found.add(reading, &common, specs.collect(), references);
             }
-            needs.insert((*kind, draft.name.clone()), references);
+            check_placement(reading, scope, draft, &references);
+            check_placement(reading, scope, draft, &of_it);
         }
     }
     for draft in scope.workers.values() {

@@ -10,7 +10,7 @@ pub(super) struct Refused {
     pub(super) hint: Option<String>,
 }
 
-fn refuse<T>(message: impl Into<String>, hint: impl Into<String>) -> Result<T, Refused> {
+pub(super) fn refuse<T>(message: impl Into<String>, hint: impl Into<String>) -> Result<T, Refused> {
     Err(Refused { message: message.into(), hint: Some(hint.into()) })
 }
 

@@ -102,8 +102,9 @@ impl Scope {
         claim: impl Fn(&mut Reading<'_>, &ResourceName, Place, &T) -> Option<String>,
     ) -> BTreeMap<ResourceName, Draft<T>> {
         let mut drafts = BTreeMap::new();
+        let refused = platform::refused(kind);
         for (name, key, node) in tables(whole, kind.as_str()) {
-            let decoded = told(reading, read(&node, LATER_KEYS));
+            let decoded = told(reading, read(&node, &refused));
             let Some(name) = checked_name::<ResourceName>(reading, &name, key) else { continue };
             let Some(written) = decoded.value else { continue };
             let targets =

@@ -71,7 +71,8 @@ impl Scope {
                 Some(on) => Fault::new(on.place, "no target matches").hint(format!("targets that take a {kind}: {takers}")),
                 None => Fault::new(key, format!("there is no target that takes a {kind}")).hint(match kind {
                     Kind::File => "declare a host in `fleet/<name>.toml`: `[host.origin]`",
-                    _ => "declare an account, `[cloudflare.main]`, or an edge, `[edge.local]`",
+                    kind if TargetKind::edge_takes(kind) => "declare an account, `[cloudflare.main]`, or an edge, `[edge.local]`",
+                    _ => "no edge can serve it; declare an account, `[cloudflare.main]`",
                 }),
             });
         }

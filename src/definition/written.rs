@@ -10,16 +10,38 @@ use crate::document::{Entries, Placed};
 use crate::model::ResourceName;
 
 use super::assets::AssetsToml;
+use super::bindings::BindingToml;
 use super::build::BuildToml;
 use super::durable::{ExportToml, MigrationToml};
-use super::platform::{CacheRuleToml, DnsToml, DomainToml, KvToml, R2Toml};
+use super::platform::{
+    CacheRuleToml, D1Toml, DispatchNamespaceToml, DnsToml, DomainToml, HyperdriveToml, KvToml, MtlsCertificateToml, QueueToml,
+    R2Toml, TunnelToml, VpcServiceToml,
+};
 use super::purge::PurgeToml;
 use super::selector::OnToml;
 use super::settings::{LimitsToml, ObservabilityToml, PlacementToml, TailConsumerToml};
 
 /// Keys of the top level of an environment's files, that is, the fields of [`EnvironmentToml`].
-pub(super) const ENVIRONMENT_KEYS: [&str; 11] =
-    ["environment", "cloudflare", "edge", "worker", "kv", "r2", "dns", "domain", "cache_rule", "file", "secret"];
+pub(super) const ENVIRONMENT_KEYS: [&str; 18] = [
+    "environment",
+    "cloudflare",
+    "edge",
+    "worker",
+    "kv",
+    "r2",
+    "d1",
+    "queue",
+    "hyperdrive",
+    "tunnel",
+    "vpc_service",
+    "mtls_certificate",
+    "dispatch_namespace",
+    "dns",
+    "domain",
+    "cache_rule",
+    "file",
+    "secret",
+];
 
 /// Keys that later versions of the format have: said so, instead of guessing a name that is near.
 pub(super) const LATER_KEYS: &[&str] = &[
@@ -36,8 +58,6 @@ pub(super) const LATER_KEYS: &[&str] = &[
     "user",
     "directory",
     "ruleset",
-    "d1",
-    "queue",
     "queues",
     "workflow",
     "durable_object",
@@ -68,6 +88,27 @@ pub(super) struct EnvironmentToml {
     /// R2 buckets.
     #[serde(default)]
     pub(super) r2: Entries<R2Toml>,
+    /// D1 databases.
+    #[serde(default)]
+    pub(super) d1: Entries<D1Toml>,
+    /// Queues.
+    #[serde(default)]
+    pub(super) queue: Entries<QueueToml>,
+    /// Pooled connections to databases.
+    #[serde(default)]
+    pub(super) hyperdrive: Entries<HyperdriveToml>,
+    /// Cloudflare Tunnels.
+    #[serde(default)]
+    pub(super) tunnel: Entries<TunnelToml>,
+    /// Services of private networks.
+    #[serde(default)]
+    pub(super) vpc_service: Entries<VpcServiceToml>,
+    /// Certificates for mutual TLS.
+    #[serde(default)]
+    pub(super) mtls_certificate: Entries<MtlsCertificateToml>,
+    /// Dispatch namespaces of Workers for Platforms.
+    #[serde(default)]
+    pub(super) dispatch_namespace: Entries<DispatchNamespaceToml>,
     /// DNS records.
     #[serde(default)]
     pub(super) dns: Entries<DnsToml>,
@@ -301,57 +342,6 @@ pub(super) struct RouteToml {
 pub(super) struct TriggersToml {
     /// Cron expressions of five fields, in UTC; the weekday 1 is Sunday.
     pub(super) crons: Option<Vec<Placed<String>>>,
-}
-
-/// One resource that a Worker's code sees: exactly one sort of thing, such as `kv`.
-#[derive(Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-#[schemars(rename = "Binding")]
-pub(super) struct BindingToml {
-    /// The key of a KV namespace of this environment.
-    pub(super) kv: Option<Placed<ResourceName>>,
-    /// The key of an R2 bucket of this environment.
-    pub(super) r2: Option<Placed<ResourceName>>,
-    /// The key of a Worker of this environment.
-    pub(super) service: Option<Placed<ResourceName>>,
-    /// The name, at the target, of a Worker that this environment does not define.
-    pub(super) script: Option<Placed<String>>,
-    /// With `service` or `script`: the entry point, where it is not the default one.
-    pub(super) entrypoint: Option<Placed<String>>,
-    /// The key of a secret of this environment.
-    pub(super) secret: Option<Placed<ResourceName>>,
-    /// A class of Durable Objects: of this Worker, unless `worker` or `script` says where it is.
-    pub(super) durable_object: Option<Placed<String>>,
-    /// With `durable_object`: the key of the Worker of this environment that has the class.
-    pub(super) worker: Option<Placed<ResourceName>>,
-    /// The static files of this Worker: `true`.
-    pub(super) assets: Option<Placed<bool>>,
-    /// Which version this is: `true`.
-    pub(super) version_metadata: Option<Placed<bool>>,
-    /// A dataset of Analytics Engine, by its name.
-    pub(super) analytics_engine: Option<Placed<String>>,
-    /// A limit on how often something is done.
-    pub(super) ratelimit: Option<Placed<RateLimitToml>>,
-    /// Workers AI: `true`.
-    pub(super) ai: Option<Placed<bool>>,
-    /// Browser Rendering: `true`.
-    pub(super) browser: Option<Placed<bool>>,
-}
-
-/// A limit on how often something is done.
-#[derive(Debug, Clone, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-#[schemars(rename = "RateLimit")]
-pub(super) struct RateLimitToml {
-    /// A whole number, in quotes, that tells limits of an account apart.
-    #[schemars(required)]
-    pub(super) namespace_id: Option<Placed<String>>,
-    /// How often.
-    #[schemars(required)]
-    pub(super) limit: Option<Placed<i64>>,
-    /// Within how many seconds: 10 or 60.
-    #[schemars(required)]
-    pub(super) period: Option<Placed<i64>>,
 }
 
 /// A file on a host: exactly one of `source`, `template`, `content`.

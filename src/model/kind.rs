@@ -16,8 +16,11 @@ pub enum Kind {
     R2,
     /// A D1 database.
     D1,
-    /// A queue, with its consumer.
+    /// A queue.
     Queue,
+    /// What takes the messages of a queue. It is defined with the queue and comes after the Worker that it names, which may
+    /// itself be bound to the queue.
+    QueueConsumer,
     /// A Hyperdrive configuration: pooled connections to a database.
     Hyperdrive,
     /// A Cloudflare Tunnel and its ingress rules.
@@ -39,6 +42,10 @@ pub enum Kind {
     /// A file on a host.
     File,
 }
+
+/// The property of a thing that was remade: what it took the place of and is still there. It is never desired, so that a
+/// plan takes it away once nothing uses it any more.
+pub const SUPERSEDED: &str = "superseded";
 
 /// How a thing at a target is known as ours.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -73,11 +80,12 @@ pub struct Bound {
 
 impl Kind {
     /// Every kind, in the order in which they are listed for people.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::Kv,
         Self::R2,
         Self::D1,
         Self::Queue,
+        Self::QueueConsumer,
         Self::Hyperdrive,
         Self::Tunnel,
         Self::VpcService,
@@ -97,6 +105,7 @@ impl Kind {
             Self::R2 => "r2",
             Self::D1 => "d1",
             Self::Queue => "queue",
+            Self::QueueConsumer => "queue_consumer",
             Self::Hyperdrive => "hyperdrive",
             Self::Tunnel => "tunnel",
             Self::VpcService => "vpc_service",
@@ -110,9 +119,9 @@ impl Kind {
         }
     }
 
-    /// Whether deleting an instance destroys data that Git does not hold.
+    /// Whether deleting an instance destroys data that Git does not hold; in a dispatch namespace, the Workers of others.
     pub fn holds_data(self) -> bool {
-        matches!(self, Self::Kv | Self::R2 | Self::D1 | Self::Queue)
+        matches!(self, Self::Kv | Self::R2 | Self::D1 | Self::Queue | Self::DispatchNamespace)
     }
 
     /// How an instance is known as ours.
@@ -126,11 +135,17 @@ impl Kind {
     /// Whether an instance can be called otherwise.
     pub fn renaming(self) -> Renaming {
         match self {
-            Self::Kv | Self::Queue | Self::Hyperdrive | Self::Tunnel | Self::VpcService | Self::Dns | Self::CacheRule => {
-                Renaming::InPlace
-            }
-            Self::R2 | Self::D1 => Renaming::Refused,
-            Self::MtlsCertificate | Self::DispatchNamespace | Self::Domain | Self::Worker | Self::File => Renaming::Replaced,
+            Self::Kv
+            | Self::Queue
+            | Self::QueueConsumer
+            | Self::Hyperdrive
+            | Self::Tunnel
+            | Self::VpcService
+            | Self::MtlsCertificate
+            | Self::Dns
+            | Self::CacheRule => Renaming::InPlace,
+            Self::R2 | Self::D1 | Self::DispatchNamespace => Renaming::Refused,
+            Self::Domain | Self::Worker | Self::File => Renaming::Replaced,
         }
     }
 
@@ -138,7 +153,7 @@ impl Kind {
     pub fn claim_field(self) -> &'static str {
         match self {
             Self::Kv => "title",
-            Self::Queue => "queue_name",
+            Self::Queue | Self::QueueConsumer => "queue_name",
             Self::Domain => "hostname",
             Self::Worker => "script",
             Self::File => "path",
@@ -161,7 +176,9 @@ impl Kind {
             Self::VpcService => ("vpc_service", "service_id", "id"),
             Self::MtlsCertificate => ("mtls_certificate", "certificate_id", "id"),
             Self::DispatchNamespace => ("dispatch_namespace", "namespace", "name"),
-            Self::Tunnel | Self::Dns | Self::Domain | Self::CacheRule | Self::Worker | Self::File => return None,
+            Self::QueueConsumer | Self::Tunnel | Self::Dns | Self::Domain | Self::CacheRule | Self::Worker | Self::File => {
+                return None;
+            }
         };
         Some(Bound { sort, field, attribute })
     }
@@ -170,7 +187,17 @@ impl Kind {
     pub fn worker_field(self) -> Option<&'static str> {
         match self {
             Self::Domain => Some("service"),
+            Self::QueueConsumer => Some("script_name"),
             _ => None,
+        }
+    }
+
+    /// The properties that cannot be changed on a thing: another one is made in its place, under another id, before the old
+    /// one goes.
+    pub fn remade_by(self) -> &'static [&'static str] {
+        match self {
+            Self::MtlsCertificate => &["certificates", "private_key", "ca", "name"],
+            _ => &[],
         }
     }
 
@@ -182,6 +209,7 @@ impl Kind {
         match self {
             Self::Worker => matches!(field, "modules" | "compatibility_flags" | "assets"),
             Self::File => field == "secrets",
+            Self::MtlsCertificate => field == SUPERSEDED,
             _ => false,
         }
     }

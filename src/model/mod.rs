@@ -34,7 +34,7 @@ pub use diagnostic::{Diagnostic, Related, Severity};
 pub use digest::{Content, Digest, ParseDigestError, canonical_digest};
 pub use inputs::{Inputs, Recorder};
 pub use interval::{IntervalError, parse_interval};
-pub use kind::{Bound, Identity, Kind, Renaming};
+pub use kind::{Bound, Identity, Kind, Renaming, SUPERSEDED};
 pub use marker::Marker;
 pub use memory::MemoryTree;
 pub use name::{EnvironmentName, NameError, ResourceName, TargetName, TenantName};

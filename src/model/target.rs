@@ -39,8 +39,24 @@ impl TargetKind {
     pub fn takes(&self, kind: Kind) -> bool {
         match self {
             Self::Cloudflare(_) => kind != Kind::File,
-            Self::Edge(_) => matches!(kind, Kind::Worker | Kind::Kv),
+            Self::Edge(_) => Self::edge_takes(kind),
             Self::Host(_) => kind == Kind::File,
+        }
+    }
+
+    /// Whether an edge serves `kind`: what it can run itself, and neither zones nor what only Cloudflare's network is.
+    pub fn edge_takes(kind: Kind) -> bool {
+        match kind {
+            Kind::Worker
+            | Kind::Kv
+            | Kind::R2
+            | Kind::D1
+            | Kind::Queue
+            | Kind::QueueConsumer
+            | Kind::Hyperdrive
+            | Kind::VpcService
+            | Kind::MtlsCertificate => true,
+            Kind::Tunnel | Kind::DispatchNamespace | Kind::Dns | Kind::Domain | Kind::CacheRule | Kind::File => false,
         }
     }
 

@@ -93,6 +93,11 @@ impl Value {
         Self::Text(text.into())
     }
 
+    /// A table with `entries`.
+    pub fn table<const N: usize>(entries: [(&str, Self); N]) -> Self {
+        Self::Table(entries.into_iter().map(|(key, value)| (key.to_owned(), value)).collect())
+    }
+
     /// The text, where it is one.
     pub fn as_text(&self) -> Option<&str> {
         match self {

@@ -103,8 +103,21 @@ impl<'a> Scene<'a> {
 
     /// What the target calls an instance, where that is known and stays so.
     fn attribute(&self, pending: &Pending, target: &TargetName) -> Option<String> {
-        let wanted = self.survey.wanted.get(&pending.address.on(target.clone()))?;
+        let key = pending.address.on(target.clone());
+        let wanted = self.survey.wanted.get(&key)?;
+        // What it is called is for the definition to say, and it is renamed before anything that needs its name.
+        if pending.attribute == "name" {
+            return Some(wanted.desired.spec.claim().to_owned());
+        }
         let (Standing::Ours(present) | Standing::Adoptable(present)) = wanted.standing else { return None };
+        let remade = key.address.kind.remade_by();
+        if !remade.is_empty() {
+            let Compared { after, there, .. } = self.compare(&key, wanted, present);
+            let differs = |difference: &super::Difference| remade.contains(&difference.path[0].as_str());
+            if differences(&there.properties, &after).iter().any(differs) {
+                return None;
+            }
+        }
         let recorded = || wanted.owned.and_then(|owned| owned.attributes.get(&pending.attribute));
         present.attributes.get(&pending.attribute).or_else(recorded).cloned()
     }

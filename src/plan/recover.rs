@@ -32,6 +32,8 @@ pub struct Attempt {
     pub desired: Digest,
     /// The revision that was being applied.
     pub revision: Revision,
+    /// No effect of it was seen when it had settled, and it is only looked for again.
+    pub lost: bool,
     /// What must stay there for as long as the instance does.
     pub depends_on: BTreeSet<InstanceKey>,
 }
@@ -104,8 +106,10 @@ fn happened(attempt: &Attempt, present: &Present, last: Option<&Owned>, complete
     }
     match attempt.key.address.kind.identity() {
         // It carries no mark. Its name is unique in the account, and nothing had it when the intent to make it was
-        // written: one that is there now was made by us.
+        // written: one that is there now was made by us, in part where making it takes several calls. One that comes into
+        // sight later was made by a first call at most, and may be somebody else's: then it must be all that was asked for.
         Identity::Id => match attempt.action {
+            Action::Create if last.is_none() && !attempt.lost => true,
             Action::Create | Action::Adopt | Action::Update | Action::Move => {
                 complete && last.is_none_or(|owned| owned.fingerprint != present.fingerprint)
             }

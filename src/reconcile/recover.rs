@@ -50,7 +50,8 @@ pub(super) fn attempts(context: &Context, environment: &EnvironmentId, lost: &Lo
     let unmarked =
         |operation: &&Operation| operation.key.address.kind.identity() == Identity::Id && operation.action == Action::Create;
     let late = lost.values().flatten().filter(unmarked).cloned();
-    Ok(late.chain(unresolved).map(attempt).collect())
+    let late = late.map(|operation| Attempt { lost: true, ..attempt(operation) });
+    Ok(late.chain(unresolved.into_iter().map(attempt)).collect())
 }
 
 fn attempt(operation: Operation) -> Attempt {
@@ -63,6 +64,7 @@ fn attempt(operation: Operation) -> Attempt {
         after: operation.after,
         desired: operation.desired,
         revision: operation.revision,
+        lost: false,
         depends_on: operation.depends_on,
     }
 }

@@ -1,10 +1,13 @@
-//! Workers and KV namespaces through the REST API: behaviours seen from outside, with every call counted. The API is the
+//! Workers and what else the platform keeps, through the REST API: behaviours seen from outside, with every call counted. The API is the
 //! edge's own, with the real workerd behind it.
 
+mod account;
 mod changes;
 mod faults;
 mod foreign;
 mod objects;
+mod kinds;
 mod settings;
+mod tunnels;
 mod world;
 mod wrangler;

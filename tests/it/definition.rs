@@ -2,6 +2,7 @@
 
 #[path = "definition/cases.rs"]
 mod cases;
+mod coverage;
 #[path = "definition/example.rs"]
 mod example;
 #[path = "definition/inputs.rs"]

@@ -13,8 +13,13 @@ export default {
       case "/click":
         // Over the service binding: no network between the two Workers.
         return env.TRACKER.fetch("http://tracker/click" + url.search);
-      default:
+      case "/budgets":
+        return json((await env.CAMPAIGNS.prepare("SELECT name, budget FROM campaigns ORDER BY name").all()).results);
+      default: {
+        const creative = url.pathname.startsWith("/creatives/") && (await env.CREATIVES.get(url.pathname.slice(11)));
+        if (creative) return new Response(creative.body);
         return notFound(url.pathname);
+      }
     }
   },
 

@@ -8,6 +8,20 @@ export default {
       count += 1;
       await env.CLICKS.put(key, String(count));
     }
+    // Views are many: they go through a queue, and are counted in batches below.
+    if (url.pathname === "/view") {
+      await env.VIEWS.send({ campaign: url.searchParams.get("campaign") ?? "all" });
+      return new Response(null, { status: 202 });
+    }
     return new Response(JSON.stringify({ key, count }) + "\n", { headers: { "content-type": "application/json" } });
+  },
+
+  async queue(batch, env) {
+    const views = {};
+    for (const { body } of batch.messages) views[body.campaign] = (views[body.campaign] ?? 0) + 1;
+    for (const [campaign, more] of Object.entries(views)) {
+      const key = "views:" + campaign;
+      await env.CLICKS.put(key, String(Number((await env.CLICKS.get(key)) ?? 0) + more));
+    }
   },
 };

@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::{PlatformToml, Writing};
+use super::{JURISDICTIONS, PlatformToml, Writing};
 use crate::definition::reading::Reading;
 use crate::definition::scalar;
 use crate::definition::selector::OnToml;
@@ -19,6 +19,8 @@ pub(in crate::definition) struct KvToml {
     on: Option<Placed<OnToml>>,
     /// Its title at the target; its key, `-` and the environment's name unless said otherwise.
     title: Option<Placed<String>>,
+    /// Where its data must stay: `eu` or `fedramp`. It cannot be changed.
+    jurisdiction: Option<Placed<String>>,
     /// Take over a namespace of this title that is there and not ours.
     adopt: Option<bool>,
     /// Its former key, when it was renamed.
@@ -26,23 +28,14 @@ pub(in crate::definition) struct KvToml {
 }
 
 impl PlatformToml for KvToml {
-    fn on(&self) -> Option<&Placed<OnToml>> {
-        self.on.as_ref()
-    }
-    fn adopt(&self) -> bool {
-        self.adopt.unwrap_or_default()
-    }
-    fn moved(&self) -> Option<&Placed<ResourceName>> {
-        self.moved.as_ref()
-    }
-    fn named(&self) -> Option<&Placed<String>> {
-        self.title.as_ref()
-    }
+    heads!(title);
+
     fn claim(&self, reading: &mut Reading<'_>, default: Placed<String>) -> Option<String> {
         let written = self.title.clone().unwrap_or(default);
         reading.check(written.place, scalar::title(&written.value))
     }
     fn spec(&self, writing: &mut Writing<'_, '_, '_>) -> Result<Option<PlatformSpec>, TreeError> {
-        Ok(writing.finish(Kind::Kv, []))
+        let jurisdiction = writing.word("jurisdiction", self.jurisdiction.as_ref(), &JURISDICTIONS);
+        Ok(writing.finish(Kind::Kv, [("jurisdiction", jurisdiction)]))
     }
 }

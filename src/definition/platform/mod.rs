@@ -1,32 +1,73 @@
 //! The kinds that the platform keeps in lists: one file for each, from the table as it is written to its specification.
 //!
-//! A kind is its written type, which implements [`PlatformToml`], a line in [`KINDS`] and a field of the written
-//! environment. Its fields are in the words of the REST API.
+//! A kind is its written type, which implements [`PlatformToml`], a line in [`KINDS`], a field of the written environment, and
+//! its lines in [`coverage`]. Its fields are in the words of the REST API.
+
+/// What every table of these kinds has; `$name` is the key that says what it is called.
+macro_rules! heads {
+    ($name:ident) => {
+        fn on(&self) -> Option<&Placed<OnToml>> {
+            self.on.as_ref()
+        }
+        fn adopt(&self) -> bool {
+            self.adopt.unwrap_or_default()
+        }
+        fn moved(&self) -> Option<&Placed<ResourceName>> {
+            self.moved.as_ref()
+        }
+        fn named(&self) -> Option<&Placed<String>> {
+            self.$name.as_ref()
+        }
+    };
+}
 
 mod cache_rule;
+pub(super) mod coverage;
+mod d1;
+mod dispatch_namespace;
 mod dns;
 mod domain;
+mod hyperdrive;
 mod kv;
+mod mtls_certificate;
+mod names;
+mod queue;
 mod r2;
+mod tunnel;
+mod vpc_service;
 pub(super) mod zone;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::de::DeserializeOwned;
 
 use super::origin::Tracing;
 use super::reading::Reading;
+use super::scalar::Refused;
 use super::scope::{Draft, Scope};
 use super::selector::OnToml;
 use super::worker::Reference;
 use crate::document::{Decoded, Fault, Node, Place, Placed, decode, shown};
-use crate::model::{Address, Contents, Kind, Pending, PlatformSpec, ResourceName, TreeError, Value};
+use crate::model::{Address, Contents, Kind, Pending, PlatformSpec, Properties, ResourceName, TreeError, Value};
 
 pub(super) use cache_rule::CacheRuleToml;
+pub(super) use d1::D1Toml;
+pub(super) use dispatch_namespace::DispatchNamespaceToml;
 pub(super) use dns::DnsToml;
 pub(super) use domain::DomainToml;
+pub(super) use hyperdrive::HyperdriveToml;
 pub(super) use kv::KvToml;
+pub(super) use mtls_certificate::MtlsCertificateToml;
+pub(super) use queue::QueueToml;
 pub(super) use r2::R2Toml;
+pub(super) use tunnel::TunnelToml;
+pub(super) use vpc_service::VpcServiceToml;
+
+/// Location hints. Source: the API's types (npm `cloudflare` 7.3.0).
+const LOCATIONS: [&str; 6] = ["apac", "eeur", "enam", "oc", "weur", "wnam"];
+
+/// Where data must stay.
+const JURISDICTIONS: [&str; 2] = ["eu", "fedramp"];
 
 /// A table of one of these kinds, as it is written.
 pub(super) trait PlatformToml {
@@ -50,6 +91,14 @@ pub(super) trait PlatformToml {
     /// # Errors
     /// Where the database cannot be read.
     fn spec(&self, writing: &mut Writing<'_, '_, '_>) -> Result<Option<PlatformSpec>, TreeError>;
+    /// What is defined with it and is a resource of its own, under the same key, because others come between the two.
+    fn further(&self, _writing: &mut Writing<'_, '_, '_>) -> Option<PlatformSpec> {
+        None
+    }
+    /// What the binding of a Worker to it says besides, in the words of the API.
+    fn bound(&self) -> Properties {
+        Properties::new()
+    }
 }
 
 /// A draft of one of these kinds.
@@ -58,9 +107,16 @@ pub(super) type PlatformDraft = Draft<Box<dyn PlatformToml>>;
 type Decode = fn(&Node, &[&str]) -> Decoded<Box<dyn PlatformToml>>;
 
 /// The kinds, and how a table of each is read.
-pub(super) const KINDS: [(Kind, Decode); 5] = [
+pub(super) const KINDS: [(Kind, Decode); 12] = [
     (Kind::Kv, boxed::<KvToml>),
     (Kind::R2, boxed::<R2Toml>),
+    (Kind::D1, boxed::<D1Toml>),
+    (Kind::Queue, boxed::<QueueToml>),
+    (Kind::Hyperdrive, boxed::<HyperdriveToml>),
+    (Kind::Tunnel, boxed::<TunnelToml>),
+    (Kind::VpcService, boxed::<VpcServiceToml>),
+    (Kind::MtlsCertificate, boxed::<MtlsCertificateToml>),
+    (Kind::DispatchNamespace, boxed::<DispatchNamespaceToml>),
     (Kind::Dns, boxed::<DnsToml>),
     (Kind::Domain, boxed::<DomainToml>),
     (Kind::CacheRule, boxed::<CacheRuleToml>),
@@ -72,7 +128,6 @@ fn boxed<T: PlatformToml + DeserializeOwned + 'static>(node: &Node, later: &[&st
 }
 
 /// What a table is turned into its specification with.
-#[expect(dead_code, reason = "for the kinds that refer to others and to files")]
 pub(super) struct Writing<'a, 'r, 't> {
     pub(super) reading: &'a mut Reading<'r>,
     pub(super) scope: &'a Scope,
@@ -87,6 +142,19 @@ impl Writing<'_, '_, '_> {
     /// `field` is written at `place`, if it is written at all.
     pub(super) fn trace(&mut self, field: &str, place: Option<Place>) {
         self.tracing.field(self.reading, field, place);
+    }
+
+    /// A key that a table at `place`, inside of the key `outer`, must have.
+    pub(super) fn required_at<'w, T>(
+        &mut self,
+        (place, outer): (Place, &str),
+        key: &str,
+        value: &'w Option<T>,
+        hint: &str,
+    ) -> Option<&'w T> {
+        // Which key was dropped inside of another is not said; one fault is enough then.
+        let dropped: BTreeSet<String> = self.draft.dropped.get(outer).iter().map(|_| key.to_owned()).collect();
+        super::scope::required(self.reading, (place, &dropped), key, value.as_ref(), hint)
     }
 
     /// A key that the table must have.
@@ -117,6 +185,25 @@ impl Writing<'_, '_, '_> {
         let message = format!("{} is out of bounds", written.value);
         self.reading.fault(Fault::new(written.place, message).hint(format!("write a number from {least} to {most}")));
         None
+    }
+
+    /// A text that `check` takes.
+    pub(super) fn text(
+        &mut self,
+        field: &str,
+        written: Option<&Placed<String>>,
+        check: impl FnOnce(&str) -> Result<String, Refused>,
+    ) -> Option<Value> {
+        let written = written?;
+        self.trace(field, Some(written.place));
+        self.reading.check(written.place, check(&written.value)).map(Value::Text)
+    }
+
+    /// A key that does not go with the others.
+    pub(super) fn unfit(&mut self, place: Option<Place>, message: &str, hint: &str) {
+        if let Some(place) = place {
+            self.reading.fault(Fault::new(place, message).hint(hint));
+        }
     }
 
     /// True or false.
@@ -151,3 +238,17 @@ impl Writing<'_, '_, '_> {
 
 /// The drafts of these kinds, by kind and key.
 pub(super) type Platform = BTreeMap<Kind, BTreeMap<ResourceName, PlatformDraft>>;
+
+/// A table of those of `fields` that are written; `None` where none is.
+fn some_of<const N: usize>(fields: [(&str, Option<Value>); N]) -> Option<Value> {
+    let table: Properties = fields.into_iter().filter_map(|(field, value)| Some((field.to_owned(), value?))).collect();
+    (!table.is_empty()).then_some(Value::Table(table))
+}
+
+/// The keys that a table of `kind` does not have, and about which more can be said than that: those of later versions, and
+/// fields of the API that are refused.
+pub(super) fn refused(kind: Kind) -> Vec<&'static str> {
+    let of_kind = coverage::TABLE.iter().filter(|line| line.kind == kind);
+    let refused = of_kind.filter_map(|line| matches!(line.how, coverage::How::Refused(_)).then_some(line.field));
+    super::written::LATER_KEYS.iter().copied().chain(refused).collect()
+}

@@ -3,15 +3,12 @@
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::{PlatformToml, Writing};
+use super::{JURISDICTIONS, LOCATIONS, PlatformToml, Writing};
 use crate::definition::reading::Reading;
 use crate::definition::scalar;
 use crate::definition::selector::OnToml;
 use crate::document::Placed;
-use crate::model::{Kind, PlatformSpec, ResourceName, TreeError};
-
-/// Location hints. Source: the API's types (npm `cloudflare` 7.3.0).
-const LOCATIONS: [&str; 6] = ["apac", "eeur", "enam", "oc", "weur", "wnam"];
+use crate::model::{Kind, PlatformSpec, Properties, ResourceName, TreeError, Value};
 
 /// An R2 bucket.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -35,18 +32,8 @@ pub(in crate::definition) struct R2Toml {
 }
 
 impl PlatformToml for R2Toml {
-    fn on(&self) -> Option<&Placed<OnToml>> {
-        self.on.as_ref()
-    }
-    fn adopt(&self) -> bool {
-        self.adopt.unwrap_or_default()
-    }
-    fn moved(&self) -> Option<&Placed<ResourceName>> {
-        self.moved.as_ref()
-    }
-    fn named(&self) -> Option<&Placed<String>> {
-        self.name.as_ref()
-    }
+    heads!(name);
+
     fn claim(&self, reading: &mut Reading<'_>, default: Placed<String>) -> Option<String> {
         let written = self.name.clone().unwrap_or(default);
         reading.check(written.place, scalar::bucket_name(&written.value))
@@ -54,8 +41,12 @@ impl PlatformToml for R2Toml {
     fn spec(&self, writing: &mut Writing<'_, '_, '_>) -> Result<Option<PlatformSpec>, TreeError> {
         let location = writing.word("location", self.location.as_ref(), &LOCATIONS);
         let storage_class = writing.word("storage_class", self.storage_class.as_ref(), &["Standard", "InfrequentAccess"]);
-        let jurisdiction = writing.word("jurisdiction", self.jurisdiction.as_ref(), &["eu", "fedramp"]);
+        let jurisdiction = writing.word("jurisdiction", self.jurisdiction.as_ref(), &JURISDICTIONS);
         let fields = [("location", location), ("storage_class", storage_class), ("jurisdiction", jurisdiction)];
         Ok(writing.finish(Kind::R2, fields))
+    }
+    fn bound(&self) -> Properties {
+        let place = self.jurisdiction.iter().map(|place| ("jurisdiction".to_owned(), Value::text(&place.value)));
+        place.collect()
     }
 }

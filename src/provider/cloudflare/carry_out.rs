@@ -97,8 +97,9 @@ async fn step(
 fn listed_zones(orders: &[Order]) -> BTreeMap<Kind, BTreeSet<String>> {
     let mut zones: BTreeMap<Kind, BTreeSet<String>> = BTreeMap::new();
     for change in orders.iter().map(|order| &order.change) {
-        let named = change.before.iter().chain(&change.after).filter_map(|properties| collection::zone(properties));
-        zones.entry(change.key.address.kind).or_default().extend(named.map(str::to_owned));
+        let kind = change.key.address.kind;
+        let named = change.before.iter().chain(&change.after).filter_map(|properties| collection::place(kind, properties));
+        zones.entry(collection::listed_with(kind)).or_default().extend(named.map(str::to_owned));
     }
     zones
 }

@@ -50,6 +50,9 @@ pub(super) struct Client {
     patience: Patience,
 }
 
+/// A header that a call needs besides those of every call: its name and value.
+pub(super) type Header<'a> = Option<(&'static str, &'a str)>;
+
 /// A whole answer.
 struct Answer {
     status: u16,
@@ -83,7 +86,7 @@ impl Client {
     /// Reads one result.
     pub(super) async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, Fault> {
         let call = call_name(&Method::GET, path);
-        let (value, _) = self.read_enveloped(path).await?;
+        let (value, _) = self.read_enveloped(path, None).await?;
         self.decode(&call, value)
     }
 
@@ -106,7 +109,7 @@ impl Client {
         for page in 1..=MOST_PAGES {
             let query = [("page", page.to_string()), ("per_page", per_page.to_string())];
             let query: Vec<(&str, &str)> = query.iter().map(|(key, value)| (*key, value.as_str())).collect();
-            let (value, info) = self.read_enveloped(&with_query(path, &query)).await?;
+            let (value, info) = self.read_enveloped(&with_query(path, &query), None).await?;
             let found: Vec<T> = self.decode::<Option<Vec<T>>>(&call, value)?.unwrap_or_default();
             let (count, before) = (found.len() as u64, items.len());
             items.extend(found.into_iter().filter(|item| known.insert(id(item).to_owned())));
@@ -131,14 +134,14 @@ impl Client {
     }
 
     /// Reads every page of a list that is paged by a cursor, its items under `key` of the result or the result itself.
-    pub(super) async fn get_cursor_pages(&self, path: &str, key: &str) -> Result<Vec<Value>, Fault> {
+    pub(super) async fn get_cursor_pages(&self, path: &str, key: &str, header: Header<'_>) -> Result<Vec<Value>, Fault> {
         let call = call_name(&Method::GET, path);
         let mut items = Vec::new();
         let mut cursor = String::new();
         for _ in 0..MOST_PAGES {
             let query = [("per_page", "1000"), ("cursor", cursor.as_str())];
             let query = if cursor.is_empty() { &query[..1] } else { &query };
-            let (value, info) = self.read_enveloped(&with_query(path, query)).await?;
+            let (value, info) = self.read_enveloped(&with_query(path, query), header).await?;
             let page = if value.is_array() { Some(value) } else { value.get(key).cloned() };
             items.extend(self.decode::<Option<Vec<Value>>>(&call, page.unwrap_or_default())?.unwrap_or_default());
             match info.and_then(|info| info.cursor).filter(|next| !next.is_empty() && *next != cursor) {
@@ -153,7 +156,7 @@ impl Client {
     /// Reads what is not enveloped.
     pub(super) async fn get_raw(&self, path: &str) -> Result<Raw, Fault> {
         let call = call_name(&Method::GET, path);
-        let answer = self.read(path, CONTENT_LIMIT).await?;
+        let answer = self.read(path, CONTENT_LIMIT, None).await?;
         if !(200..300).contains(&answer.status) {
             return Err(self.opened(&call, &answer).err().unwrap_or_else(|| unexpected(&call, &answer)));
         }
@@ -173,6 +176,17 @@ impl Client {
         payload: Payload,
         secrets: &[&Secret],
     ) -> Result<T, Fault> {
+        self.write_with(method, path, payload, (secrets, None)).await
+    }
+
+    /// The same with a header of its own.
+    pub(super) async fn write_with<T: DeserializeOwned>(
+        &self,
+        method: Method,
+        path: &str,
+        payload: Payload,
+        (secrets, header): (&[&Secret], Header<'_>),
+    ) -> Result<T, Fault> {
         let call = call_name(&method, path);
         self.sent.lock().unwrap_or_else(PoisonError::into_inner).extend(secrets.iter().map(|&secret| secret.clone()));
         let mut waited = Duration::ZERO;
@@ -182,7 +196,7 @@ impl Client {
                 Ok(waited) => waited,
                 Err(fault) => break fault,
             };
-            let request = self.request(method.clone(), path, &payload).timeout(self.patience.write);
+            let request = self.request(method.clone(), path, &payload, header).timeout(self.patience.write);
             sent += 1;
             let fault = match self.send(&call, request, ENVELOPE_LIMIT).await {
                 Ok(answer) => match self.opened(&call, &answer) {
@@ -207,20 +221,20 @@ impl Client {
         Err(fault)
     }
 
-    async fn read_enveloped(&self, path: &str) -> Result<(Value, Option<ResultInfo>), Fault> {
+    async fn read_enveloped(&self, path: &str, header: Header<'_>) -> Result<(Value, Option<ResultInfo>), Fault> {
         let call = call_name(&Method::GET, path);
-        let answer = self.read(path, ENVELOPE_LIMIT).await?;
+        let answer = self.read(path, ENVELOPE_LIMIT, header).await?;
         self.opened(&call, &answer)
     }
 
     /// Reads, again where it may help: after a broken connection, a failed server, a refusal that says "later".
-    async fn read(&self, path: &str, limit: usize) -> Result<Answer, Fault> {
+    async fn read(&self, path: &str, limit: usize, header: Header<'_>) -> Result<Answer, Fault> {
         let call = call_name(&Method::GET, path);
         let mut waited = Duration::ZERO;
         let mut failures = 0;
         loop {
             waited += self.wait(&call, waited).await?;
-            let request = self.request(Method::GET, path, &Payload::Empty).timeout(self.patience.read);
+            let request = self.request(Method::GET, path, &Payload::Empty, header).timeout(self.patience.read);
             let outcome = self.send(&call, request, limit).await;
             let again = match &outcome {
                 Ok(answer) => answer.status >= 500 || answer.status == 408,
@@ -258,7 +272,7 @@ impl Client {
         }
     }
 
-    fn request(&self, method: Method, path: &str, payload: &Payload) -> reqwest::RequestBuilder {
+    fn request(&self, method: Method, path: &str, payload: &Payload, header: Header<'_>) -> reqwest::RequestBuilder {
         let authorization = match payload {
             Payload::Session { token, .. } => bearer(token),
             _ => None,
@@ -268,6 +282,7 @@ impl Client {
             .request(method, format!("{}{path}", self.endpoint))
             .header(http::header::AUTHORIZATION, authorization.unwrap_or_else(|| self.authorization.clone()))
             .header(http::header::ACCEPT, "application/json, */*;q=0.5");
+        let request = header.into_iter().fold(request, |request, (name, value)| request.header(name, value));
         match payload {
             Payload::Empty => request,
             Payload::Json(value) => request.json(value),

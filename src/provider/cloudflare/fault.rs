@@ -37,6 +37,13 @@ impl Fault {
         Self { certain: true, status: None, codes: Vec::new(), resent: false, error }
     }
 
+    /// The same for another caller; its cause stays with the first.
+    pub(super) fn again(&self) -> Self {
+        let Self { certain, status, codes, resent, error } = self;
+        let error = ProviderError { message: error.message.clone(), hint: error.hint.clone(), retry: error.retry, source: None };
+        Self { certain: *certain, status: *status, codes: codes.clone(), resent: *resent, error }
+    }
+
     /// Whether the thing that was asked for is not there (404, with one of the codes that say so or none).
     pub(super) fn is_missing(&self) -> bool {
         self.status == Some(404) && (self.codes.is_empty() || self.codes.iter().any(|c| MISSING.contains(c)))

@@ -176,6 +176,16 @@ pub(super) fn is_loopback(endpoint: &str) -> bool {
     })
 }
 
+impl CloudflareProvider {
+    /// The token by which a host runs the tunnel of this id: read when it is needed, and recorded nowhere.
+    ///
+    /// # Errors
+    /// Where the API does not give it.
+    pub async fn tunnel_token(&self, id: &str) -> Result<Secret, ProviderError> {
+        collection::tunnel_token(self, id).await
+    }
+}
+
 impl Provider for CloudflareProvider {
     fn observe<'a>(&'a self, query: &'a Query) -> BoxFuture<'a, Result<ObservedState, ProviderError>> {
         observe::observe(self, query).boxed()

@@ -28,12 +28,14 @@ use super::wire::Version;
 pub(super) async fn observe(provider: &CloudflareProvider, query: &Query) -> Result<ObservedState, ProviderError> {
     let (mut workers, mut listed) = (Vec::new(), Vec::new());
     let mut listed_zones: BTreeMap<Kind, BTreeSet<String>> = BTreeMap::new();
+    let mut kinds: BTreeSet<Kind> = BTreeSet::new();
     for (key, lookup) in &query.instances {
         match key.address.kind {
             Kind::Worker => workers.push((key, lookup)),
             kind if collection::sort(kind).is_some() => {
                 listed.push((key, lookup));
-                listed_zones.entry(kind).or_default().extend(collection::zones(lookup));
+                kinds.insert(kind);
+                listed_zones.entry(collection::listed_with(kind)).or_default().extend(collection::places(kind, lookup));
             }
             _ => {}
         }
@@ -41,7 +43,6 @@ pub(super) async fn observe(provider: &CloudflareProvider, query: &Query) -> Res
     let zones: BTreeSet<String> = workers.iter().flat_map(|(_, lookup)| zones(lookup)).collect();
     let (client, account) = (&provider.client, &provider.account);
     let lists = async { if workers.is_empty() { None } else { Some(lists::read(client, account, &zones).await) } };
-    let kinds = listed_zones.keys().copied();
     let (lists, mut collections) = futures_util::future::join(lists, collection::lists(provider, kinds, &listed_zones)).await;
     let none_was_read = !matches!(lists, Some(Ok(_))) && !collections.values().any(Result::is_ok);
     let lists = match lists {

@@ -2,15 +2,24 @@
 //!
 //! **Invariant:** before the first effect a certain refusal is a refusal of the order; after it every failure is unknown.
 
+use bytes::Bytes;
 use http::Method;
 use serde_json::Value as Json;
+use zeroize::Zeroizing;
 
 use crate::model::Secret;
 use crate::provider::Outcome;
 
 use super::CloudflareProvider;
-use super::client::Payload;
+use super::client::{Header, Payload};
 use super::fault::Fault;
+
+/// JSON that holds the values of secrets: its bytes are wiped when the last copy goes.
+pub(super) fn sealed(body: &Json) -> Payload {
+    // A JSON value always has a text.
+    let text = Zeroizing::new(serde_json::to_vec(body).unwrap_or_default());
+    Payload::Bytes { content_type: "application/json".to_owned(), bytes: Bytes::from_owner(text) }
+}
 
 /// The calls of one order.
 pub(super) struct Writer<'a> {
@@ -43,10 +52,26 @@ impl<'a> Writer<'a> {
         payload: Payload,
         secrets: &[Secret],
     ) -> Result<Json, Fault> {
+        self.try_write_with(method, path, payload, (secrets, None)).await
+    }
+
+    /// The same with a header of its own.
+    pub(super) async fn try_write_with(
+        &mut self,
+        method: Method,
+        path: &str,
+        payload: Payload,
+        (secrets, header): (&[Secret], Header<'_>),
+    ) -> Result<Json, Fault> {
         let secrets: Vec<&Secret> = secrets.iter().collect();
-        let result = self.provider.client.write(method, path, payload, &secrets).await;
+        let result = self.provider.client.write_with(method, path, payload, (&secrets, header)).await;
         self.wrote |= !matches!(&result, Err(fault) if fault.certain);
         result
+    }
+
+    /// Writes JSON that holds no secret.
+    pub(super) async fn json(&mut self, method: Method, path: &str, body: Json) -> Result<Json, Fault> {
+        self.try_write(method, path, Payload::Json(body), &[]).await
     }
 
     /// What a failed write means: nothing happened, or a part did, or nobody knows.

@@ -32,17 +32,23 @@ pub(super) struct World {
     pub(super) provider: CloudflareProvider,
     /// What is owned; kept as the daemon would.
     pub(super) inventory: BTreeMap<InstanceKey, Owned>,
-    operations: u32,
+    pub(super) operations: u32,
     pub(super) contents: Contents,
     _data: TempDir,
 }
 
-struct Resolver;
+/// The key of `CLIENT`, made for these tests.
+pub(super) const CLIENT_KEY: &str = include_str!("client.key");
+
+pub(super) struct Resolver;
 
 impl SecretResolver for Resolver {
     fn resolve(&self, name: &ResourceName) -> Result<Secret, SecretError> {
         match name.as_str() {
             n if n == SECRET.0 => Ok(Secret::new(SECRET.1.as_bytes().to_vec())),
+            // The value of each is in its name, for those who look for it everywhere.
+            n if n.starts_with("value-") => Ok(Secret::new(format!("s3cr3t-of-{n}").into_bytes())),
+            "client-key" => Ok(Secret::new(CLIENT_KEY.as_bytes().to_vec())),
             "bytes" => Ok(Secret::new(vec![0xff, 0xfe])),
             _ => Err(SecretError::Undefined(name.clone())),
         }
@@ -133,12 +139,22 @@ fn resolved(spec: &Spec, inventory: &BTreeMap<InstanceKey, Owned>, key: &Instanc
 impl World {
     /// A new one, with nothing in it.
     pub(super) async fn start() -> Self {
+        Self::with(|_| {}).await
+    }
+
+    /// The same, with links to private networks, and with the records of what no edge can run.
+    pub(super) async fn start_whole() -> Self {
+        Self::with(|options| (options.private_network, options.stand_in) = (true, true)).await
+    }
+
+    async fn with(also: impl FnOnce(&mut trunkline::edge::Options)) -> Self {
         let data = TempDir::new().expect("a temporary folder");
         let free = SocketAddr::from(([127, 0, 0, 1], 0));
         let token = Secret::new(TOKEN.as_bytes().to_vec());
         let mut options = trunkline::edge::Options::new(free, free, data.path().join("edge"), token);
         options.workerd = Some(workerd());
         options.guard = Some(env!("CARGO_BIN_EXE_trunkline").into());
+        also(&mut options);
         let edge = trunkline::edge::start(options).await.unwrap_or_else(|error| panic!("{error}"));
         let proxy = Proxy::start(edge.api_addr()).await;
         let provider = provider(proxy.address, TOKEN, patience());

@@ -6,6 +6,7 @@ use std::process::Stdio;
 use trunkline::model::{Binding, Evidence, ModuleType, SecretMark, Spec, Value};
 use trunkline::plan::Action;
 
+use super::account::Account;
 use super::world::{ACCOUNT, SECRET, TOKEN, World, installed, key, route, var, worker};
 
 /// Runs wrangler against the account; gives what it printed.
@@ -105,4 +106,26 @@ async fn what_wrangler_deployed_over_ours_is_drift_and_is_put_right() {
         assert!(bindings.remove("EXTRA").is_some());
     }
     assert_eq!(present.properties, world.desired(&key, &spec));
+}
+
+#[tokio::test]
+async fn a_migration_is_applied_by_one_of_us_and_seen_by_the_other() {
+    let mut account = Account::start().await;
+    let home = tempfile::tempdir().unwrap();
+    let (first, second) = ("CREATE TABLE ads (id INTEGER PRIMARY KEY);", "INSERT INTO ads VALUES (1);");
+    account.write("migrations/0001_init.sql", first);
+    account.define("[d1.ads]\nmigrations = \"migrations\"\n");
+    account.apply().await;
+    std::fs::create_dir(home.path().join("migrations")).unwrap();
+    std::fs::write(home.path().join("migrations/0001_init.sql"), first).unwrap();
+    let id = account.attribute("d1.ads", "id");
+    let config = format!("[[d1_databases]]\nbinding = \"DB\"\ndatabase_name = \"ads-p\"\ndatabase_id = \"{id}\"\n");
+    std::fs::write(home.path().join("wrangler.toml"), config).unwrap();
+    let listed = wrangler(&account.world, home.path(), &["d1", "migrations", "list", "ads-p", "--remote"], "").await;
+    assert!(listed.contains("No migrations to apply"), "{listed}");
+
+    std::fs::write(home.path().join("migrations/0002_row.sql"), second).unwrap();
+    wrangler(&account.world, home.path(), &["d1", "migrations", "apply", "ads-p", "--remote"], "").await;
+    account.write("migrations/0002_row.sql", second);
+    account.assert_converged().await;
 }

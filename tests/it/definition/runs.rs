@@ -88,6 +88,7 @@ fn bound(name: &str, binding: &Binding) -> String {
         Binding::Secret { .. } => "text = \"a secret\"".to_owned(),
         Binding::Service { script, .. } => format!("service = \"{script}\""),
         Binding::DurableObject { .. } | Binding::Provided { .. } => unreachable!("the example has none"),
+        // Those of other kinds are there, and no call of this test uses them.
         Binding::Resource { .. } => {
             "kvNamespace = (name = \"kv\", props = (json = \"{\\\"namespace\\\":\\\"clicks\\\"}\"))".to_owned()
         }

@@ -273,6 +273,7 @@ impl Keeper {
                 after: after.clone(),
                 desired: change.desired,
                 revision: revision(),
+                lost: false,
                 depends_on: change.depends_on.clone(),
             };
             if let Some(Crash { moment: Moment::Effect, .. }) = crashes {

@@ -7,7 +7,7 @@ use futures_util::future::BoxFuture;
 use http::Method;
 use serde_json::{Value as Json, json};
 
-use crate::model::Kind;
+use crate::model::{Kind, Properties, Value};
 use crate::provider::Order;
 use crate::provider::cloudflare::CloudflareProvider;
 use crate::provider::cloudflare::client::Payload;
@@ -15,7 +15,7 @@ use crate::provider::cloudflare::fault::Fault;
 use crate::provider::cloudflare::path::Grammar;
 use crate::provider::cloudflare::write::Writer;
 
-use super::{Failed, Sort, Thing, answered, picked, text};
+use super::{Failed, Sort, Thing, answered, jurisdiction, picked, text, unchangeable};
 
 pub(super) struct Kv;
 
@@ -24,7 +24,9 @@ const PATH: [&str; 3] = ["storage", "kv", "namespaces"];
 fn thing(object: &Json) -> Option<Thing> {
     let (id, title) = (text(object, "id")?, text(object, "title")?);
     Grammar::Id.check(id).ok()?;
-    Some(Thing::new(Kind::Kv, id, title, picked(object, &["title"])))
+    let mut fields = picked(object, &["title"]);
+    fields.extend(jurisdiction(object));
+    Some(Thing::new(Kind::Kv, id, title, fields))
 }
 
 impl Sort for Kv {
@@ -54,7 +56,11 @@ impl Sort for Kv {
         async move {
             let title = &order.change.claim;
             let path = writer.provider.account.path(&PATH);
-            let made = writer.try_write(Method::POST, &path, Payload::Json(json!({ "title": title })), &[]).await?;
+            let mut body = json!({ "title": title });
+            if let Some(place) = order.change.after.as_ref().and_then(|after| after.get("jurisdiction")?.as_text()) {
+                body["jurisdiction"] = json!(place);
+            }
+            let made = writer.json(Method::POST, &path, body).await?;
             answered(thing(&made).filter(|thing| thing.claim == *title), Kind::Kv, title)
         }
         .boxed()
@@ -68,13 +74,17 @@ impl Sort for Kv {
     ) -> BoxFuture<'a, Result<Thing, Failed>> {
         async move {
             let title = &order.change.claim;
+            let none = Properties::new();
+            unchangeable(found, order.change.after.as_ref().unwrap_or(&none), &["jurisdiction"])?;
             if *title == found.claim {
                 return Ok(found.clone());
             }
             let path = writer.provider.account.path(&[PATH[0], PATH[1], PATH[2], &found.id]);
             writer.try_write(Method::PUT, &path, Payload::Json(json!({ "title": title })), &[]).await?;
-            let renamed = json!({ "id": found.id, "title": title });
-            answered(thing(&renamed), Kind::Kv, title)
+            let mut renamed = Thing { claim: title.clone(), ..found.clone() };
+            renamed.properties.insert("title".to_owned(), Value::text(title));
+            renamed.attributes.insert("name".to_owned(), title.clone());
+            Ok(renamed)
         }
         .boxed()
     }

@@ -1,34 +1,43 @@
-//! R2 buckets. A bucket is known by its name; location and jurisdiction are given at creation and never change.
+//! R2 buckets. A bucket is known by its name within its jurisdiction; where it is stored is said at creation and never
+//! changes. A list, and every other call, is about one jurisdiction, which a header names.
+//!
+//! Location is a hint: the platform may store elsewhere, so what a list shows of it is not what was asked for.
 
 use std::collections::BTreeSet;
 
 use futures_util::FutureExt;
-use futures_util::future::BoxFuture;
+use futures_util::future::{BoxFuture, try_join_all};
 use http::Method;
 use serde_json::{Value as Json, json};
 
-use crate::model::{Kind, Properties, Retry, Value};
+use crate::model::{Kind, Properties, Value};
+use crate::provider::Order;
 use crate::provider::cloudflare::CloudflareProvider;
-use crate::provider::cloudflare::client::Payload;
+use crate::provider::cloudflare::client::{Header, Payload};
 use crate::provider::cloudflare::fault::Fault;
 use crate::provider::cloudflare::write::Writer;
-use crate::provider::{Order, ProviderError};
 
-use super::{Failed, Sort, Thing, answered, object, picked, text};
+use super::{Failed, Sort, Thing, answered, picked, place, text, unchangeable};
 
 pub(super) struct R2;
 
 fn thing(object: &Json) -> Option<Thing> {
     let name = text(object, "name")?;
     let mut fields = picked(object, &["name", "storage_class"]);
-    // The API answers hints in capitals and takes them in small letters.
-    if let Some(location) = text(object, "location") {
-        fields.insert("location".to_owned(), Value::text(location.to_ascii_lowercase()));
-    }
     if let Some(jurisdiction) = text(object, "jurisdiction").filter(|j| *j != "default") {
         fields.insert("jurisdiction".to_owned(), Value::text(jurisdiction));
     }
-    Some(Thing::new(Kind::R2, name, name, fields))
+    let id = text(object, "jurisdiction").filter(|j| *j != "default").map_or(name.to_owned(), |j| format!("{j}:{name}"));
+    Some(Thing::new(Kind::R2, &id, name, fields))
+}
+
+/// The header that says in which jurisdiction a call looks.
+fn header(properties: &Properties) -> Header<'_> {
+    in_jurisdiction(place(Kind::R2, properties)?)
+}
+
+fn in_jurisdiction(name: &str) -> Header<'_> {
+    (name != "default").then_some(("cf-r2-jurisdiction", name))
 }
 
 fn field<'a>(properties: &'a Properties, name: &str) -> Option<&'a str> {
@@ -48,14 +57,30 @@ impl Sort for R2 {
     fn list<'a>(
         &'a self,
         provider: &'a CloudflareProvider,
-        _zones: &'a BTreeSet<String>,
+        places: &'a BTreeSet<String>,
     ) -> BoxFuture<'a, Result<Vec<Thing>, Fault>> {
         async move {
             let path = provider.account.path(&["r2", "buckets"]);
-            let all = provider.client.get_cursor_pages(&path, "buckets").await?;
-            Ok(all.iter().filter_map(thing).collect())
+            let path = &path;
+            let lists = places.iter().map(|place| async move {
+                let all = provider.client.get_cursor_pages(path, "buckets", in_jurisdiction(place)).await?;
+                let here = |object: &Json| {
+                    // A server may leave out in which jurisdiction a list is.
+                    let mut object = object.clone();
+                    if place != "default" && text(&object, "jurisdiction").is_none() {
+                        object["jurisdiction"] = json!(place);
+                    }
+                    thing(&object)
+                };
+                Ok::<Vec<Thing>, Fault>(all.iter().filter_map(here).collect())
+            });
+            Ok(try_join_all(lists).await?.concat())
         }
         .boxed()
+    }
+
+    fn unseen(&self) -> &'static [&'static str] {
+        &["location"]
     }
 
     fn create<'a>(&'a self, writer: &'a mut Writer<'_>, order: &'a Order) -> BoxFuture<'a, Result<Thing, Failed>> {
@@ -69,7 +94,10 @@ impl Sort for R2 {
                 }
             }
             let path = writer.provider.account.path(&["r2", "buckets"]);
-            let made = writer.try_write(Method::POST, &path, Payload::Json(body), &[]).await?;
+            let mut made = writer.try_write_with(Method::POST, &path, Payload::Json(body), (&[], header(&after))).await?;
+            if let (Some(jurisdiction), None) = (field(&after, "jurisdiction"), text(&made, "jurisdiction")) {
+                made["jurisdiction"] = json!(jurisdiction);
+            }
             answered(thing(&made).filter(|thing| thing.claim == *name), Kind::R2, name)
         }
         .boxed()
@@ -83,29 +111,23 @@ impl Sort for R2 {
     ) -> BoxFuture<'a, Result<Thing, Failed>> {
         async move {
             let after = order.change.after.clone().unwrap_or_default();
-            for fixed in ["location", "jurisdiction"] {
-                let (is, wanted) = (field(&found.properties, fixed), field(&after, fixed));
-                if wanted.is_some() && is != wanted {
-                    let message = format!("the {fixed} of R2 bucket `{}` cannot be changed", found.claim);
-                    let hint = format!("it is `{}`: write that, or define another bucket", is.unwrap_or("default"));
-                    return Err(ProviderError::new(message, Retry::Stalled).hint(hint).into());
-                }
-            }
-            let class: Properties = after.into_iter().filter(|(key, _)| key == "storage_class").collect();
-            if class.is_empty() || class.get("storage_class") == found.properties.get("storage_class") {
-                return Ok(found.clone());
-            }
-            let path = writer.provider.account.path(&["r2", "buckets", &found.id]);
-            let changed = writer.try_write(Method::PATCH, &path, Payload::Json(Json::Object(object(&class))), &[]).await?;
-            answered(thing(&changed), Kind::R2, &found.claim)
+            unchangeable(found, &after, &["jurisdiction"])?;
+            let (is, wanted) = (found.properties.get("storage_class"), after.get("storage_class"));
+            let Some(Value::Text(class)) = wanted.filter(|_| is != wanted) else { return Ok(found.clone()) };
+            let path = writer.provider.account.path(&["r2", "buckets", &found.claim]);
+            let body = Payload::Json(json!({ "storage_class": class }));
+            writer.try_write_with(Method::PATCH, &path, body, (&[], header(&found.properties))).await?;
+            let mut changed = found.clone();
+            changed.properties.insert("storage_class".to_owned(), Value::text(class));
+            Ok(changed)
         }
         .boxed()
     }
 
     fn delete<'a>(&'a self, writer: &'a mut Writer<'_>, found: &'a Thing) -> BoxFuture<'a, Result<(), Failed>> {
         async move {
-            let path = writer.provider.account.path(&["r2", "buckets", &found.id]);
-            writer.try_write(Method::DELETE, &path, Payload::Empty, &[]).await?;
+            let path = writer.provider.account.path(&["r2", "buckets", &found.claim]);
+            writer.try_write_with(Method::DELETE, &path, Payload::Empty, (&[], header(&found.properties))).await?;
             Ok(())
         }
         .boxed()

@@ -4,7 +4,10 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value as Json};
 
-use crate::model::{Address, Kind, Marker, Properties, Value, canonical_digest};
+use crate::model::{Address, Kind, Marker, Properties, Retry, Value, canonical_digest};
+use crate::provider::{Order, Outcome, ProviderError};
+
+use super::Failed;
 
 /// One thing, as a list or the answer to a write shows it.
 #[derive(Debug, Clone)]
@@ -52,6 +55,27 @@ pub(in crate::provider::cloudflare) fn picked(object: &Json, fields: &[&str]) ->
     fields.iter().filter_map(|field| Some(((*field).to_owned(), Value::of_json(object.get(*field)?)?))).collect()
 }
 
+/// Where it must stay, unless that is anywhere.
+pub(super) fn jurisdiction(object: &Json) -> Option<(String, Value)> {
+    let place = text(object, "jurisdiction").filter(|place| *place != "default")?;
+    Some(("jurisdiction".to_owned(), Value::text(place)))
+}
+
+/// An order's name and what it asks for.
+pub(super) fn named(order: &Order) -> (&str, Properties) {
+    (&order.change.claim, order.change.after.clone().unwrap_or_default())
+}
+
+/// Those of `wanted` that `is` has not, or has otherwise; secrets do not count, since they are never shown.
+pub(super) fn changed(is: &Properties, wanted: &Properties) -> Properties {
+    let differs = |(key, value): &(&String, &Value)| match (is.get(*key), value) {
+        (_, Value::Secret { .. }) => false,
+        (Some(Value::Table(is)), Value::Table(wanted)) => !changed(is, wanted).is_empty(),
+        (is, value) => is != Some(*value),
+    };
+    wanted.iter().filter(differs).map(|(key, value)| (key.clone(), value.clone())).collect()
+}
+
 /// The text of a field.
 pub(in crate::provider::cloudflare) fn text<'a>(object: &'a Json, field: &str) -> Option<&'a str> {
     object.get(field)?.as_str().filter(|text| !text.is_empty())
@@ -71,6 +95,29 @@ fn json(value: &Value) -> Option<Json> {
         Value::Table(table) => Json::Object(object(table)),
         Value::Content { .. } | Value::Secret { .. } | Value::Pending { .. } => return None,
     })
+}
+
+/// What the API answered to a write, as a thing; unknown where it is not of the documented form: something happened there,
+/// and the list will show what.
+pub(super) fn answered(made: Option<Thing>, kind: Kind, claim: &str) -> Result<Thing, Failed> {
+    made.ok_or_else(|| {
+        let message = format!("{kind} `{claim}` was written, but the answer does not show it");
+        Failed::Outcome(Outcome::Unknown(ProviderError::new(message, Retry::Transient)))
+    })
+}
+
+/// Refuses to change one of `fields`, which are given at creation for good.
+pub(super) fn unchangeable(found: &Thing, after: &Properties, fields: &[&str]) -> Result<(), Failed> {
+    for field in fields {
+        let (is, wanted) = (found.properties.get(*field), after.get(*field));
+        if wanted.is_some() && is != wanted {
+            let message = format!("the {field} of {} `{}` cannot be changed", found.kind, found.claim);
+            let is = is.and_then(Value::as_text).unwrap_or("the default");
+            let hint = format!("it is `{is}`: write that, or define another {}", found.kind);
+            return Err(ProviderError::new(message, Retry::Stalled).hint(hint).into());
+        }
+    }
+    Ok(())
 }
 
 #[cfg(test)]

@@ -1,0 +1,99 @@
+//! Every field that the API takes is covered by a key of a definition or refused by name; `docs/kinds.md` says which.
+//! `UPDATE_EXPECT=1` rewrites the page.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write;
+
+use serde_json::Value;
+use trunkline::definition::{COVERAGE, Coverage, How, json_schema};
+use trunkline::model::Kind;
+
+use super::repository;
+
+type Fields = BTreeMap<String, BTreeSet<String>>;
+
+/// The API's own lists.
+fn of_api() -> Fields {
+    let text = std::fs::read_to_string(repository().join("tests/cases/api/fields.toml")).unwrap();
+    let tables: BTreeMap<String, BTreeMap<String, Vec<String>>> = toml::from_str(&text).unwrap();
+    tables.into_iter().map(|(kind, lists)| (kind, lists.into_values().flatten().collect())).collect()
+}
+
+fn of_table() -> Fields {
+    let mut fields = Fields::new();
+    for line in COVERAGE {
+        let new = fields.entry(line.kind.to_string()).or_default().insert(line.field.to_owned());
+        assert!(new, "{} of {} stands twice", line.field, line.kind);
+    }
+    fields
+}
+
+/// The table of the schema in which a kind is defined.
+fn table_of(kind: Kind) -> &'static str {
+    match kind {
+        Kind::QueueConsumer => "queue",
+        kind => kind.as_str(),
+    }
+}
+
+/// What the schema says of a dotted key.
+fn property<'a>(schema: &'a Value, table: &str, key: &str) -> Option<&'a Value> {
+    let resolved = |value: &'a Value| -> &'a Value {
+        let mut value = value;
+        loop {
+            let next = value.get("additionalProperties").filter(|v| v.is_object());
+            let next = next.or_else(|| value.get("items"));
+            let next = next.or_else(|| value.get("anyOf").and_then(|all| all.get(0)));
+            let target = value.get("$ref").and_then(Value::as_str).map(|path| path.rsplit('/').next().unwrap());
+            match (target, next) {
+                (Some(name), _) => value = &schema["$defs"][name],
+                (None, Some(next)) if value.get("properties").is_none() => value = next,
+                _ => return value,
+            }
+        }
+    };
+    let start = resolved(schema["properties"].get(table)?);
+    key.split('.').try_fold(start, |at, key| resolved(at).get("properties")?.get(key))
+}
+
+#[test]
+fn every_field_of_the_api_is_decided_about() {
+    assert_eq!(of_table(), of_api());
+}
+
+#[test]
+fn every_key_that_covers_a_field_is_one_of_the_schema() {
+    let schema = json_schema();
+    for Coverage { kind, field, how } in COVERAGE {
+        match how {
+            How::Key(key) => assert!(property(&schema, table_of(*kind), key).is_some(), "{kind}: {key} of {field}"),
+            How::Refused(_) => assert!(property(&schema, table_of(*kind), field).is_none(), "{kind}: {field} is a key"),
+            How::Given(_) => {}
+        }
+    }
+    assert!(property(&schema, "queue", "consumer.nonsense").is_none());
+}
+
+#[test]
+fn the_page_of_kinds_says_so() {
+    let mut page = String::from(
+        "# Kinds and fields\n\nWhich fields of Cloudflare's API a definition can give, and which are refused by name. Made from the table that a\ntest holds to the API's own lists of fields; `UPDATE_EXPECT=1 cargo test definition::coverage` rewrites it.\n",
+    );
+    let mut last = None;
+    for Coverage { kind, field, how } in COVERAGE {
+        if last != Some(*kind) {
+            write!(page, "\n## `{kind}`\n\n| field of the API | in `[{}.<name>]` |\n|---|---|\n", table_of(*kind)).unwrap();
+            last = Some(*kind);
+        }
+        match how {
+            How::Key(key) => writeln!(page, "| `{field}` | `{key}` |").unwrap(),
+            How::Given(what) => writeln!(page, "| `{field}` | always {what} |").unwrap(),
+            How::Refused(reason) => writeln!(page, "| `{field}` | refused: {reason} |").unwrap(),
+        }
+    }
+    let file = repository().join("docs/kinds.md");
+    if std::env::var_os("UPDATE_EXPECT").is_some() {
+        std::fs::write(&file, &page).unwrap();
+    }
+    assert_eq!(std::fs::read_to_string(&file).unwrap_or_default(), page);
+}
