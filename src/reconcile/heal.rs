@@ -70,6 +70,7 @@ async fn healed(context: &Context, environment: &EnvironmentId, stop: &Stop) -> 
     // What was rolled back to stays that: it ends no quarantine, and its rules are not those of the ratchet.
     let kind = if quarantined { RunKind::Rollback } else { newest.kind };
     let (inputs, held) = (None::<Inputs>, Some(stop.condition.clone()));
-    let step = Step { context, record, inputs, revision: &revision, kind, quarantine: None, drifted: Vec::new(), held, followed, now };
+    let step =
+        Step { context, record, inputs, revision: &revision, kind, quarantine: None, drifted: Vec::new(), held, followed, now };
     step.carry_out(prepared, &approved, warnings).await.map(drop)
 }

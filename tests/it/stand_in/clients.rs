@@ -52,7 +52,21 @@ async fn the_sdk_for_python_makes_whole_round_trips() {
     let later = json!({ "match": "POST /zones", "status": 429, "retry_after": 1 });
     bench.done("POST", "/__faults", Some(later)).await;
     let said = python(bench.edge().api_addr(), (TOKEN, ACCOUNT), "round_trips.py", &[]).await;
-    let products = ["zones", "dns", "rulesets", "tunnels", "services", "hyperdrive", "domains", "cache", "dispatch", "kv", "d1", "r2", "queues"];
+    let products = [
+        "zones",
+        "dns",
+        "rulesets",
+        "tunnels",
+        "services",
+        "hyperdrive",
+        "domains",
+        "cache",
+        "dispatch",
+        "kv",
+        "d1",
+        "r2",
+        "queues",
+    ];
     for product in products {
         assert!(said.contains(&format!("{product}: done")), "{said}");
     }

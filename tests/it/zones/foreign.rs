@@ -79,6 +79,9 @@ async fn what_was_there_before_us_is_left_until_it_is_adopted() {
     assert_eq!((&record["id"], &record["ttl"], &record["tags"]), (&made["id"], &json!(1), &json!(["theirs"])));
     assert_eq!(record["comment"], "by hand trunkline:production/dns.www", "what a person wrote there stays");
     let rule = world.foreign("GET", &path, None).await["rules"][0].clone();
-    assert_eq!((&rule["id"], &rule["expression"], &rule["ref"]), (&ruleset["rules"][0]["id"], &json!("true"), &json!("their-rule")));
+    assert_eq!(
+        (&rule["id"], &rule["expression"], &rule["ref"]),
+        (&ruleset["rules"][0]["id"], &json!("true"), &json!("their-rule"))
+    );
     world.end().await;
 }

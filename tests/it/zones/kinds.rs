@@ -93,7 +93,10 @@ enabled = false
 async fn every_kind_of_a_zone_converges_and_is_healed_after_the_sdk_changed_it() {
     let world = world(DEFINITIONS).await;
     let ran = world.trunkline(&["check", world.path("clone").to_str().unwrap()]);
-    assert!(ran.status == 0 && format!("{}{}", ran.out, ran.err).contains("a record that is proxied has the automatic time"), "{ran:?}");
+    assert!(
+        ran.status == 0 && format!("{}{}", ran.out, ran.err).contains("a record that is proxied has the automatic time"),
+        "{ran:?}"
+    );
     world.apply();
     world.assert_converged();
     let all = records(&world).await;
@@ -116,7 +119,8 @@ async fn every_kind_of_a_zone_converges_and_is_healed_after_the_sdk_changed_it()
 
     meddle(&world, &["change_records", "change_rules"]).await;
     let drifted = drift(&world);
-    let fields = |of: &str| drifted.get(of).map(|fields| fields.iter().map(String::as_str).collect::<Vec<_>>()).unwrap_or_default();
+    let fields =
+        |of: &str| drifted.get(of).map(|fields| fields.iter().map(String::as_str).collect::<Vec<_>>()).unwrap_or_default();
     assert_eq!(fields("dns.www"), ["content", "ttl"], "{drifted:?}");
     assert_eq!((fields("dns.mail"), fields("dns.cdn")), (vec!["priority"], vec![""]), "{drifted:?}");
     let rule = fields("cache_rule.static");
@@ -148,7 +152,15 @@ async fn every_kind_of_a_zone_converges_and_is_healed_after_the_sdk_changed_it()
     }
     world.commit("Change everything");
     let planned = changes(&world);
-    for change in ["update dns.www@main", "update dns.mail@main", "move dns.wildcard@main", "move cache_rule.rpc@main", "update cache_rule.static@main", "delete domain.app@main", "create domain.app@main"] {
+    for change in [
+        "update dns.www@main",
+        "update dns.mail@main",
+        "move dns.wildcard@main",
+        "move cache_rule.rpc@main",
+        "update cache_rule.static@main",
+        "delete domain.app@main",
+        "create domain.app@main",
+    ] {
         assert!(planned.contains(&change.to_owned()), "{change} is not in {planned:?}");
     }
     world.apply();
@@ -157,7 +169,10 @@ async fn every_kind_of_a_zone_converges_and_is_healed_after_the_sdk_changed_it()
     let at = |name: &str| found.iter().position(|reference| reference.contains(name)).unwrap();
     assert!(at("cache_rule.rpc:20") < at("cache_rule.static:30"), "{found:?}");
     let all = records(&world).await;
-    assert!(all.iter().any(|r| r["name"] == "www2.example.com") && !all.iter().any(|r| r["name"] == "app.example.com"), "{all:?}");
+    assert!(
+        all.iter().any(|r| r["name"] == "www2.example.com") && !all.iter().any(|r| r["name"] == "app.example.com"),
+        "{all:?}"
+    );
     let www = all.iter().find(|r| r["name"] == "www.example.com" && r["type"] == "A").unwrap();
     assert_eq!((&www["content"], &www["comment"]), (&json!("192.0.2.2"), &json!("trunkline:production/dns.www")));
     world.end().await;
@@ -199,5 +214,53 @@ async fn a_host_of_another_worker_is_never_taken() {
     assert_eq!(changes(&world), ["update domain.app@main"]);
     world.apply();
     assert_eq!(world.foreign("GET", &path, None).await[0]["service"], "app-production");
+
+    // A Worker that gets another key keeps its name, and its domain.
+    world.edit(PRODUCTION, "[worker.app]", "[worker.site]\nmoved = \"app\"");
+    world.edit(PRODUCTION, "worker = \"app\"", "worker = \"site\"");
+    world.commit("Another key");
+    assert_eq!(changes(&world), ["move worker.site@main"]);
+    world.apply();
+    world.assert_converged();
+    assert_eq!(world.foreign("GET", &path, None).await[0]["service"], "app-production");
+    world.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_made_twice_when_the_process_is_killed_before_it_saw_the_answer() {
+    let text = "[dns.a]\nzone = \"example.com\"\ntype = \"A\"\nname = \"a.example.com\"\ncontent = \"192.0.2.1\"\n\n[cache_rule.a]\nzone = \"example.com\"\nexpression = \"true\"\norder = 1\n";
+    let world = world(text).await;
+    let kill = |at: &str| {
+        let mut killed = world.command(&["apply"]);
+        let _ = std::fs::remove_file(world.path("trace"));
+        killed.env("TRUNKLINE_BOUNDARIES", world.path("trace")).env("TRUNKLINE_KILL_AT", at);
+        assert!(!killed.output().unwrap().status.success(), "{at}");
+    };
+    kill("after_listed#1");
+    world.apply();
+    world.assert_converged();
+    assert_eq!((records(&world).await.len(), rules(&world).await.len()), (1, 1));
+    for (from, to, at) in
+        [("192.0.2.1", "192.0.2.2", "after_listed#1"), ("expression = \"true\"", "expression = \"false\"", "after_listed#1")]
+    {
+        world.edit(PRODUCTION, from, to);
+        world.commit("A change");
+        kill(at);
+        world.apply();
+        world.assert_converged();
+    }
+    assert_eq!(
+        (&records(&world).await[0]["content"], &rules(&world).await[0]["expression"]),
+        (&json!("192.0.2.2"), &json!("false"))
+    );
+    world.write(
+        PRODUCTION,
+        &std::fs::read_to_string(world.path("clone").join(PRODUCTION)).unwrap().split("[dns.a]").next().unwrap().to_owned(),
+    );
+    world.commit("Both go");
+    kill("after_listed_delete#1");
+    world.apply();
+    world.assert_converged();
+    assert_eq!((records(&world).await.len(), rules(&world).await.len()), (0, 0));
     world.end().await;
 }

@@ -58,7 +58,11 @@ async fn a_purge_follows_a_deployment_and_its_failure_is_a_warning() {
     let ran = world.apply();
     assert!(ran.err.contains("the cache of `example.com` was not purged by hosts") && ran.err.contains("api_token"), "{ran:?}");
     let status = world.status("production");
-    assert_eq!((&status["condition"], &status["applied"]), (&json!("Ready"), &json!(format!("main@sha1:{commit}"))), "{status:#}");
+    assert_eq!(
+        (&status["condition"], &status["applied"]),
+        (&json!("Ready"), &json!(format!("main@sha1:{commit}"))),
+        "{status:#}"
+    );
     assert_eq!(status["warnings"].as_array().unwrap().len(), 2, "{status:#}");
     assert_eq!(purges(&world).await.len(), 5);
     world.assert_converged();
