@@ -34,6 +34,7 @@ mod scope;
 mod selector;
 mod settings;
 mod target;
+mod target_tables;
 mod template;
 mod worker;
 mod written;

@@ -49,7 +49,7 @@ pub(super) fn worker(
         Some(written) => assets(reading, written, (tracing, contents))?,
         None => None,
     };
-    let purge = written.purge.as_ref().and_then(|written| purge(reading, written));
+    let purge = written.purge.as_ref().and_then(|written| purge(reading, written)).map(Box::new);
     let date = match &written.compatibility_date {
         Some(date) => reading.check(date.place, scalar::date(&date.value)).map(Some),
         None => Some(None),

@@ -5,7 +5,7 @@
 //!
 //! **Invariant:** what is in this form stays as it is when it is put into it again.
 
-use std::net::{Ipv4Addr, Ipv6Addr};
+use core::net::{Ipv4Addr, Ipv6Addr};
 
 use super::address::Address;
 use super::digest::Digest;

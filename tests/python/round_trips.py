@@ -145,12 +145,12 @@ def services():
     services = client.connectivity.directory.services
     host = {"ipv4": "10.0.0.5", "network": {"tunnel_id": tunnel.id}}
     made = services.create(account_id=ACCOUNT, name="engine", type="http", http_port=8080, host=host)
-    refused(409, 5102, lambda: services.create(account_id=ACCOUNT, name="engine", type="http", host=host))
+    refused(409, 5101, lambda: services.create(account_id=ACCOUNT, name="engine", type="http", host=host))
     assert [s.service_id for s in services.list(account_id=ACCOUNT)] == [made.service_id]
     changed = services.update(made.service_id, account_id=ACCOUNT, name="engine", type="http", http_port=8081, host=host)
     assert changed.http_port == 8081 and services.get(made.service_id, account_id=ACCOUNT).http_port == 8081, changed
     services.delete(made.service_id, account_id=ACCOUNT)
-    refused(404, 5104, lambda: services.get(made.service_id, account_id=ACCOUNT))
+    refused(404, 5102, lambda: services.get(made.service_id, account_id=ACCOUNT))
 
 
 def hyperdrive():

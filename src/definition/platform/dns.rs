@@ -16,6 +16,8 @@ use crate::model::{Address, Kind, Marker, PlatformSpec, ResourceName, TreeError,
 /// What others know of a tunnel: the host that stands for it.
 const HOST_OF_TUNNEL: &str = "hostname";
 
+const CONTENT_HINT: &str = "write what the record says, such as `content = \"192.0.2.1\"`";
+
 /// A DNS record.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -120,8 +122,7 @@ impl DnsToml {
     }
 
     fn content(&self, writing: &mut Writing<'_, '_, '_>, sort: &str) -> Option<Value> {
-        let hint = "write what the record says, such as `content = \"192.0.2.1\"`";
-        let written = writing.required("content", self.content.as_ref(), hint)?;
+        let written = writing.required("content", self.content.as_ref(), CONTENT_HINT)?;
         writing.trace("content", Some(written.place));
         match &written.value {
             ContentToml::Text(text) => match dns::content(sort, text) {
@@ -146,7 +147,7 @@ impl DnsToml {
         writing.trace("ttl", Some(ttl.place));
         if ttl.value != 1 && !(30..=86_400).contains(&ttl.value) {
             let fault = Fault::new(ttl.place, format!("{} is no time that a record can be remembered for", ttl.value));
-            writing.reading.fault(fault.hint("write a number of seconds from 60 to 86400, or 1, which is automatic"));
+            writing.reading.fault(fault.hint("write 60 to 86400 seconds (on Enterprise from 30), or 1, which is automatic"));
         } else if proxied && ttl.value != 1 {
             let fault = Fault::new(ttl.place, "a record that is proxied has the automatic time, whatever is written here");
             writing.reading.warn(fault.hint("remove `ttl`, or write 1"));
@@ -218,7 +219,10 @@ impl PlatformToml for DnsToml {
         let name =
             name.zip(zone.as_ref()).and_then(|(name, zone)| writing.reading.check(name.place, zone::host(&name.value, zone)));
         let sort = writing.required("type", self.sort.as_ref(), "write its type, such as `CNAME`");
-        let Some(sort) = sort.and_then(|sort| writing.word("type", Some(sort), &dns::TYPES)) else { return Ok(None) };
+        let Some(sort) = sort.and_then(|sort| writing.word("type", Some(sort), &dns::TYPES)) else {
+            writing.required("content", self.content.as_ref(), CONTENT_HINT);
+            return Ok(None);
+        };
         let text = sort.as_text().unwrap_or_default().to_owned();
         let proxied = self.proxied.as_ref().is_some_and(|proxied| proxied.value);
         if let Some(written) = self.proxied.as_ref().filter(|_| proxied && !dns::is_proxiable(&text)) {

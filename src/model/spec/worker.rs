@@ -47,7 +47,7 @@ pub struct WorkerSpec {
     pub assets: Option<Assets>,
     /// What is purged after a deployment of another version.
     #[serde(default)]
-    pub purge: Option<Purge>,
+    pub purge: Option<Box<Purge>>,
 }
 
 /// What of a zone's cache a deployment makes stale.

@@ -15,7 +15,7 @@ async fn without_it_an_edge_has_no_dns_and_says_so() {
     let bench = Bench::start().await;
     let zone = zone(&bench).await;
     let records = format!("/client/v4/zones/{zone}/dns_records");
-    for path in [records.as_str(), "/cfd_tunnel", "/hyperdrive/configs", "/__purges"] {
+    for path in [records.as_str(), "/cfd_tunnel", "/workers/dispatch/namespaces", "/__purges"] {
         assert_eq!(bench.refused("GET", path, None).await, (404, 7003), "{path}");
     }
     assert_eq!(bench.done("GET", "/workers/domains", None).await, json!([]));

@@ -214,5 +214,53 @@ async fn a_host_of_another_worker_is_never_taken() {
     assert_eq!(changes(&world), ["update domain.app@main"]);
     world.apply();
     assert_eq!(world.foreign("GET", &path, None).await[0]["service"], "app-production");
+
+    // A Worker that gets another key keeps its name, and its domain.
+    world.edit(PRODUCTION, "[worker.app]", "[worker.site]\nmoved = \"app\"");
+    world.edit(PRODUCTION, "worker = \"app\"", "worker = \"site\"");
+    world.commit("Another key");
+    assert_eq!(changes(&world), ["move worker.site@main"]);
+    world.apply();
+    world.assert_converged();
+    assert_eq!(world.foreign("GET", &path, None).await[0]["service"], "app-production");
+    world.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_made_twice_when_the_process_is_killed_before_it_saw_the_answer() {
+    let text = "[dns.a]\nzone = \"example.com\"\ntype = \"A\"\nname = \"a.example.com\"\ncontent = \"192.0.2.1\"\n\n[cache_rule.a]\nzone = \"example.com\"\nexpression = \"true\"\norder = 1\n";
+    let world = world(text).await;
+    let kill = |at: &str| {
+        let mut killed = world.command(&["apply"]);
+        let _ = std::fs::remove_file(world.path("trace"));
+        killed.env("TRUNKLINE_BOUNDARIES", world.path("trace")).env("TRUNKLINE_KILL_AT", at);
+        assert!(!killed.output().unwrap().status.success(), "{at}");
+    };
+    kill("after_listed#1");
+    world.apply();
+    world.assert_converged();
+    assert_eq!((records(&world).await.len(), rules(&world).await.len()), (1, 1));
+    for (from, to, at) in
+        [("192.0.2.1", "192.0.2.2", "after_listed#1"), ("expression = \"true\"", "expression = \"false\"", "after_listed#1")]
+    {
+        world.edit(PRODUCTION, from, to);
+        world.commit("A change");
+        kill(at);
+        world.apply();
+        world.assert_converged();
+    }
+    assert_eq!(
+        (&records(&world).await[0]["content"], &rules(&world).await[0]["expression"]),
+        (&json!("192.0.2.2"), &json!("false"))
+    );
+    world.write(
+        PRODUCTION,
+        &std::fs::read_to_string(world.path("clone").join(PRODUCTION)).unwrap().split("[dns.a]").next().unwrap().to_owned(),
+    );
+    world.commit("Both go\n\nAcknowledge: production delete-budget");
+    kill("after_listed_delete#1");
+    world.apply();
+    world.assert_converged();
+    assert_eq!((records(&world).await.len(), rules(&world).await.len()), (0, 0));
     world.end().await;
 }

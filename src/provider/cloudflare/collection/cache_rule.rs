@@ -29,6 +29,9 @@ const PHASE: &str = "http_request_cache_settings";
 /// A zone has an entrypoint of this phase already.
 const ONE_IS_THERE: u64 = 20217;
 
+/// The attribute of a rule of ours that does not stand where its place says: where it stands.
+const MISPLACED: &str = "misplaced";
+
 /// The parameters that definitions know.
 const PARAMETERS: [&str; 3] = ["cache", "edge_ttl", "browser_ttl"];
 
@@ -82,11 +85,10 @@ impl Ruleset {
     }
 
     fn things(&self) -> Vec<Thing> {
-        (0..self.rules.len()).filter_map(|at| self.thing(at)).collect()
+        self.rules.iter().enumerate().filter_map(|(at, rule)| self.thing(rule, at)).collect()
     }
 
-    fn thing(&self, at: usize) -> Option<Thing> {
-        let rule = self.rules.get(at)?;
+    fn thing(&self, rule: &Json, at: usize) -> Option<Thing> {
         let id = text(rule, "id")?;
         Grammar::Id.check(id).ok()?;
         let (claim, order) = split(text(rule, "ref").unwrap_or(id));
@@ -94,20 +96,21 @@ impl Ruleset {
         properties.insert("zone_name".to_owned(), Value::text(&self.zone));
         properties.insert("ref".to_owned(), Value::text(claim));
         properties.extend(text(rule, "description").map(|text| ("description".to_owned(), Value::text(text))));
-        if let Some(order) = order {
-            properties.insert("order".to_owned(), self.place(at).unwrap_or(Value::Integer(order)));
-        }
+        properties.extend(order.map(|order| ("order".to_owned(), Value::Integer(order))));
         let mut thing = Thing::new(Kind::CacheRule, id, claim, properties);
         thing.stamp = text(rule, "version").map(str::to_owned);
         thing.owner = Marker::parse_owner_tag(claim);
+        // Where it stands depends on its neighbours: no part of what it is known by, so that one order for a rule does not
+        // stand in the way of the next one for another.
+        thing.attributes.extend(self.place(at).map(|place| (MISPLACED.to_owned(), place)));
         Some(thing)
     }
 
     /// Where a rule of ours stands, in words, if that is not where its place says.
-    fn place(&self, at: usize) -> Option<Value> {
+    fn place(&self, at: usize) -> Option<String> {
         let own = rank(self.rules.get(at)?)?;
         let before = self.rules[..at].iter().filter_map(rank).filter(|other| *other > own).max()?;
-        Some(Value::text(format!("behind {}", before.0)))
+        Some(format!("behind {}", before.0))
     }
 
     /// The position at which a rule with this place stands right among ours; `None` where there is no other.
@@ -115,7 +118,7 @@ impl Ruleset {
         let others =
             || self.rules.iter().filter(|rule| text(rule, "id") != own).filter_map(|rule| Some((rank(rule)?, text(rule, "id")?)));
         let next = others().find(|(rank, _)| *rank > (order, claim)).map(|(_, id)| json!({ "before": id }));
-        next.or_else(|| others().last().map(|(_, id)| json!({ "after": id })))
+        next.or_else(|| others().next_back().map(|(_, id)| json!({ "after": id })))
     }
 
     fn path(&self, rest: &[&str]) -> String {
@@ -197,6 +200,18 @@ impl Sort for CacheRule {
         .boxed()
     }
 
+    fn read<'a>(
+        &'a self,
+        _provider: &'a CloudflareProvider,
+        mut thing: Thing,
+        _wanted: &'a Properties,
+    ) -> BoxFuture<'a, Result<Thing, Fault>> {
+        if let Some(place) = thing.attributes.remove(MISPLACED) {
+            thing.properties.insert("order".to_owned(), Value::Text(place));
+        }
+        async move { Ok(thing) }.boxed()
+    }
+
     fn create<'a>(&'a self, writer: &'a mut Writer<'_>, order: &'a Order) -> BoxFuture<'a, Result<Thing, Failed>> {
         async move {
             let claim = &order.change.claim;
@@ -246,7 +261,8 @@ impl Sort for CacheRule {
             }
             let mut body = rule(order, Some(&now));
             let place = order.change.after.as_ref().and_then(|after| after.get("order"));
-            if let (Some(Value::Integer(order)), true) = (place, place != now.properties.get("order")) {
+            let stands = place == now.properties.get("order") && !now.attributes.contains_key(MISPLACED);
+            if let (Some(Value::Integer(order)), false) = (place, stands) {
                 body.extend(zone.position((*order, claim), Some(&now.id)).map(|position| ("position".to_owned(), position)));
             }
             let path = zone.path(&["rules", &now.id]);
@@ -294,6 +310,6 @@ mod tests {
         assert_eq!(right.position((30, claim), None), Some(json!({ "after": "trunkline-production-cache_rule-b-20" })));
         assert_eq!(zone(&["theirs"]).position((30, claim), None), None);
         let wrong = zone(&[&c, &a]);
-        assert_eq!((wrong.place(0), wrong.place(1)), (None, Some(Value::text("behind 30"))));
+        assert_eq!((wrong.place(0), wrong.place(1)), (None, Some("behind 30".to_owned())));
     }
 }
