@@ -18,6 +18,7 @@ mod cron;
 mod durable;
 mod file;
 mod hosts;
+mod ignore;
 mod layer;
 pub mod limit;
 mod modules;
@@ -40,6 +41,7 @@ mod written;
 
 pub use cache::Cache;
 pub use contested::contested;
+pub use platform::{FIELDS, Field, Form};
 pub use repository::{defines, environments};
 pub use resolve::{Resolution, resolve};
 pub use schema::json_schema;

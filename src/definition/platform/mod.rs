@@ -6,6 +6,7 @@
 mod cache_rule;
 mod dns;
 mod domain;
+mod fields;
 mod kv;
 mod r2;
 pub(super) mod zone;
@@ -25,6 +26,7 @@ use crate::model::{Address, Contents, Kind, Pending, PlatformSpec, ResourceName,
 pub(super) use cache_rule::CacheRuleToml;
 pub(super) use dns::DnsToml;
 pub(super) use domain::DomainToml;
+pub use fields::{FIELDS, Field, Form};
 pub(super) use kv::KvToml;
 pub(super) use r2::R2Toml;
 

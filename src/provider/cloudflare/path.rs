@@ -78,7 +78,9 @@ pub(super) fn path(segments: &[&str]) -> String {
 /// The same with a query.
 pub(super) fn with_query(path: &str, query: &[(&str, &str)]) -> String {
     let pairs: Vec<String> = query.iter().map(|(key, value)| format!("{}={}", encode(key), encode(value))).collect();
-    if pairs.is_empty() { path.to_owned() } else { format!("{path}?{}", pairs.join("&")) }
+    // Everything in a path is encoded: a mark in it begins the query that it has already.
+    let begin = if path.contains('?') { '&' } else { '?' };
+    if pairs.is_empty() { path.to_owned() } else { format!("{path}{begin}{}", pairs.join("&")) }
 }
 
 #[cfg(test)]
@@ -106,5 +108,6 @@ mod tests {
     fn a_query_is_encoded() {
         assert_eq!(with_query("/zones", &[("name", "a&b=c")]), "/zones?name=a%26b%3Dc");
         assert_eq!(with_query("/zones", &[]), "/zones");
+        assert_eq!(with_query("/zones?name=a", &[("page", "2")]), "/zones?name=a&page=2");
     }
 }
