@@ -111,7 +111,7 @@
 //! | `trigger` | why to look: watch, poll, schedule; one closed enum, and the queue that lets bursts coalesce | model |
 //! | `reconcile` | one pass: resolve, observe, take up what a crash left, plan, judge, apply, record; rollback and quarantine | above |
 //! | `edge` | the self-hosted Workers plane: REST API, what is deployed on disk, supervision of workerd, and the services that Workers bind | model |
-//! | `import` | the files of wrangler to definitions, and a list of what they cannot say | model, document, definition |
+//! | `import` | the files of wrangler and live accounts to definitions, and a list of what they cannot say | model, document, definition, provider |
 //! | `daemon` | wire everything; wake, fetch, a pass for each environment, until told to stop; the control socket | above |
 //! | `cli` | the verbs, all text for the terminal, and the demo | above |
 //!

@@ -24,40 +24,53 @@ pub(super) struct Import {
 #[derive(Debug, Subcommand)]
 pub(super) enum ImportVerb {
     /// A wrangler.toml, wrangler.json or wrangler.jsonc, with its environments; lists what could not be carried
-    #[command(after_help = "\
+    Wrangler(Wrangler),
+    /// A live account, or an edge: everything of the kinds that definitions have, to be taken over as it is
+    Cloudflare(super::import_account::Asked),
+}
+
+/// What is asked of a file of wrangler.
+#[derive(Debug, Args)]
+#[command(after_help = "\
 Examples:
   trunkline import wrangler workers/api/wrangler.jsonc
   trunkline import wrangler ../shop/wrangler.toml --environment production --out config
 
 Exit status: 0 something was carried, whatever is listed as not carried; 1 nothing was.")]
-    Wrangler {
-        /// The file of wrangler
-        #[arg(value_name = "PATH")]
-        file: PathBuf,
-        /// What its top level becomes [default: production, or top-level where the file names a production]
-        #[arg(long, value_name = "NAME")]
-        environment: Option<EnvironmentName>,
-        /// The root of the repository of definitions
-        #[arg(long, default_value = ".", value_name = "DIR")]
-        out: PathBuf,
-        /// Overwrite files that are there
-        #[arg(long)]
-        force: bool,
-        #[arg(long, value_enum, default_value_t, value_name = "FORM")]
-        output: Output,
-    },
+pub(super) struct Wrangler {
+    /// The file of wrangler
+    #[arg(value_name = "PATH")]
+    file: PathBuf,
+    /// What its top level becomes [default: production, or top-level where the file names a production]
+    #[arg(long, value_name = "NAME")]
+    environment: Option<EnvironmentName>,
+    /// The root of the repository of definitions
+    #[arg(long, default_value = ".", value_name = "DIR")]
+    out: PathBuf,
+    /// Overwrite files that are there
+    #[arg(long)]
+    force: bool,
+    #[arg(long, value_enum, default_value_t, value_name = "FORM")]
+    output: Output,
 }
 
 /// More than this is no file of wrangler.
 const LIMIT: u64 = 1 << 20;
 
-pub(super) fn import(verb: &ImportVerb) -> Result<u8, Failure> {
-    let ImportVerb::Wrangler { file, environment, out, force, output } = verb;
+pub(super) async fn import(verb: &ImportVerb) -> Result<u8, Failure> {
+    match verb {
+        ImportVerb::Wrangler(asked) => wrangler(asked),
+        ImportVerb::Cloudflare(asked) => super::import_account::import(asked).await,
+    }
+}
+
+fn wrangler(asked: &Wrangler) -> Result<u8, Failure> {
+    let Wrangler { file, environment, out, force, output } = asked;
     let bytes = read(file)?.ok_or_else(|| {
         let hint = "name a wrangler.toml, wrangler.json or wrangler.jsonc".to_owned();
         Failure::new(format!("{} cannot be read: there is no such file", file.display())).hint(Some(hint))
     })?;
-    let root = out.canonicalize().map_err(|error| Failure::new(format!("{} cannot be used: {error}", out.display())))?;
+    let root = root(out)?;
     let path = below(&root, file)?;
     let shown = file.display().to_string();
     let input = Input {
@@ -71,13 +84,25 @@ pub(super) fn import(verb: &ImportVerb) -> Result<u8, Failure> {
     let imported = import::wrangler(&input).map_err(|error| Failure::of(&error))?;
     let files = if imported.is_empty() { Vec::new() } else { wanted(&root, &imported)? };
     if !*force {
-        refuse_to_overwrite(&root, &files)?;
+        refuse_to_overwrite(&root, files.iter().map(|file| file.path.as_str()))?;
     }
     for file in &files {
-        write(&root, file)?;
+        write(&root, &file.path, file.text.as_bytes())?;
     }
     report(&imported, &files, *output)?;
-    Ok(if imported.is_empty() { ERROR } else { OK })
+    if imported.is_empty() {
+        note("Nothing could be carried, and nothing was written.");
+        return Ok(ERROR);
+    }
+    if *output == Output::Text {
+        note("Secrets are not in the file: `trunkline secrets set ENVIRONMENT NAME` writes each. Next: `trunkline check`.");
+    }
+    Ok(OK)
+}
+
+/// The folder of definitions.
+pub(super) fn root(out: &Path) -> Result<PathBuf, Failure> {
+    out.canonicalize().map_err(|error| Failure::new(format!("{} cannot be used: {error}", out.display())))
 }
 
 /// A file, within the limit; `None` where there is none.
@@ -96,7 +121,7 @@ fn below(root: &Path, file: &Path) -> Result<Option<String>, Failure> {
 }
 
 /// The files to write: targets only where the environment has none yet.
-fn wanted<'a>(root: &Path, imported: &'a Imported) -> Result<Vec<&'a DefinitionFile>, Failure> {
+pub(super) fn wanted<'a>(root: &Path, imported: &'a Imported) -> Result<Vec<&'a DefinitionFile>, Failure> {
     let mut wanted = Vec::new();
     for file in &imported.files {
         let folder = root.join(&file.path).parent().map(Path::to_owned).unwrap_or_default();
@@ -128,9 +153,9 @@ fn has_targets(folder: &Path) -> Result<bool, Failure> {
     Ok(false)
 }
 
-fn refuse_to_overwrite(root: &Path, files: &[&DefinitionFile]) -> Result<(), Failure> {
-    let there: Vec<String> =
-        files.iter().filter(|file| root.join(&file.path).symlink_metadata().is_ok()).map(|file| file.path.clone()).collect();
+/// Refuses to write where one of `paths` is.
+pub(super) fn refuse_to_overwrite<'a>(root: &Path, paths: impl Iterator<Item = &'a str>) -> Result<(), Failure> {
+    let there: Vec<&str> = paths.filter(|path| root.join(path).symlink_metadata().is_ok()).collect();
     if there.is_empty() {
         return Ok(());
     }
@@ -138,41 +163,43 @@ fn refuse_to_overwrite(root: &Path, files: &[&DefinitionFile]) -> Result<(), Fai
     Err(Failure::new(format!("there already is {}", there.join(", "))).hint(Some(hint.to_owned())))
 }
 
-fn write(root: &Path, file: &DefinitionFile) -> Result<(), Failure> {
-    let path: PathBuf = root.join(&file.path);
+/// Writes a file below the root.
+pub(super) fn write(root: &Path, path: &str, content: &[u8]) -> Result<(), Failure> {
+    let path: PathBuf = root.join(path);
     let failure = |error: std::io::Error| Failure::new(format!("{} cannot be written: {error}", path.display()));
     let folder = path.parent().unwrap_or(root);
     std::fs::create_dir_all(folder).map_err(failure)?;
     // Whole or not at all, and never through a link that stands there.
     let mut new = tempfile::NamedTempFile::new_in(folder).map_err(failure)?;
-    new.write_all(file.text.as_bytes()).map_err(failure)?;
+    new.write_all(content).map_err(failure)?;
     let mode = std::os::unix::fs::PermissionsExt::from_mode(0o644);
     new.as_file().set_permissions(mode).map_err(failure)?;
     new.persist(&path).map_err(|error| failure(error.error))?;
     Ok(())
 }
 
-fn report(imported: &Imported, files: &[&DefinitionFile], output: Output) -> Result<(), Failure> {
+/// Shows what was written, and what was not.
+pub(super) fn report(imported: &Imported, files: &[&DefinitionFile], output: Output) -> Result<(), Failure> {
+    let Imported { sources, left, fill_in, .. } = imported;
     if output == Output::Json {
-        return show_json(&json!({ "version": 1, "files": files, "left": imported.left, "fill_in": imported.fill_in }));
+        let files = serde_json::to_value(files).map_err(|error| Failure::of(&error))?;
+        return show_json(&json!({ "version": 1, "files": files, "sources": sources, "left": left, "fill_in": fill_in }));
     }
-    for file in files {
-        show(&file.path)?;
+    for path in files.iter().map(|file| &file.path).chain(sources.iter().map(|source| &source.path)) {
+        show(path)?;
     }
     let tell = |head: &str, remarks: &[Remark]| {
         if !remarks.is_empty() {
             note(head);
         }
         for Remark { path, line, key, reason } in remarks {
-            note(&format!("  {path}:{line}: {key}: {reason}"));
+            match line {
+                0 => note(&format!("  {key}: {reason}")),
+                line => note(&format!("  {path}:{line}: {key}: {reason}")),
+            }
         }
     };
-    tell("Not carried:", &imported.left);
-    tell("To fill in or look at:", &imported.fill_in);
-    if imported.is_empty() {
-        note("Nothing could be carried, and nothing was written.");
-        return Ok(());
-    }
-    note("Secrets are not in the file: `trunkline secrets set ENVIRONMENT NAME` writes each. Next: `trunkline check`.");
+    tell("Not carried:", left);
+    tell("To fill in or look at:", fill_in);
     Ok(())
 }

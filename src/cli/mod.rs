@@ -12,6 +12,7 @@ mod demo;
 mod edge;
 mod history;
 mod import;
+mod import_account;
 mod output;
 mod plan;
 mod rollback;
@@ -89,7 +90,7 @@ async fn dispatch(arguments: Arguments) -> Result<u8, Failure> {
         }
         Verb::Demo(verb) => demo::demo(&global, &verb).await,
         Verb::Schema(verb) => check::schema(&verb),
-        Verb::Import(verb) => import::import(&verb.verb),
+        Verb::Import(verb) => import::import(&verb.verb).await,
         Verb::Secrets(verb) => secrets::secrets(&global, &verb.verb),
         Verb::Completions(verb) => {
             clap_complete::generate(verb.shell, &mut Arguments::command(), "trunkline", &mut std::io::stdout());

@@ -1,10 +1,11 @@
 //! The whole resolution of one environment: read, draft, refer, assemble.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::cache::Cache;
 use super::file::file;
 use super::hosts::Hosts;
+use super::ignore;
 use super::layer::Layers;
 use super::origin::Tracing;
 use super::platform::Writing;
@@ -131,6 +132,7 @@ struct Common {
     moved: Option<Placed<ResourceName>>,
     /// Whether the definition itself says what the thing is called at the target.
     is_named: bool,
+    ignore: BTreeSet<String>,
     origin: Origin,
 }
 
@@ -142,6 +144,7 @@ fn resources(reading: &mut Reading<'_>, scope: &Scope, contents: &mut Contents) 
     for (kind, drafts) in &scope.platform {
         for draft in drafts.values() {
             check_moved(reading, scope, *kind, (&draft.name, draft.written.moved()));
+            let ignore = ignore::checked(reading, *kind, &draft.ignore);
             let (mut tracing, mut of_further) = (Tracing::of(reading, draft.key), Tracing::of(reading, draft.key));
             let mut writing = Writing { reading, scope, draft, tracing: &mut tracing, contents, references: Vec::new() };
             let (spec, references) = (draft.written.spec(&mut writing)?, writing.references);
@@ -155,6 +158,7 @@ fn resources(reading: &mut Reading<'_>, scope: &Scope, contents: &mut Contents) 
                     adopt: draft.written.adopt(),
                     moved: draft.written.moved().cloned(),
                     is_named: !draft.written.keeps_its_claim(),
+                    ignore: ignore.clone(),
                     origin: tracing.into_origin(),
                 };
                 needs.insert((spec.sort, draft.name.clone()), references.clone());
@@ -173,7 +177,8 @@ fn resources(reading: &mut Reading<'_>, scope: &Scope, contents: &mut Contents) 
         let (adopt, moved) = (draft.written.adopt.unwrap_or_default(), draft.written.moved.clone());
         check_moved(reading, scope, Kind::Worker, (&draft.name, moved.as_ref()));
         let is_named = draft.written.name.is_some();
-        let common = Common { address, key: draft.key, adopt, moved, is_named, origin: tracing.into_origin() };
+        let ignore = ignore::checked(reading, Kind::Worker, &draft.ignore);
+        let common = Common { address, key: draft.key, adopt, moved, is_named, ignore, origin: tracing.into_origin() };
         if let Some(spec) = spec {
             let specs = draft.targets.iter().map(|target| (target.clone(), Spec::Worker(spec.clone())));
             found.add(reading, &common, specs.collect(), &references);
@@ -186,7 +191,15 @@ fn resources(reading: &mut Reading<'_>, scope: &Scope, contents: &mut Contents) 
         let address = address(Kind::File, &draft.name);
         let (adopt, moved) = (draft.written.adopt.unwrap_or_default(), draft.written.moved.clone());
         check_moved(reading, scope, Kind::File, (&draft.name, moved.as_ref()));
-        let common = Common { address, key: draft.key, adopt, moved, is_named: true, origin: tracing.into_origin() };
+        let common = Common {
+            address,
+            key: draft.key,
+            adopt,
+            moved,
+            is_named: true,
+            ignore: BTreeSet::new(),
+            origin: tracing.into_origin(),
+        };
         let specs = specs.into_iter().map(|(target, spec)| (target, Spec::File(spec)));
         found.add(reading, &common, specs.collect(), &[]);
     }
@@ -223,6 +236,7 @@ impl Found {
                 moved_from: common.moved.as_ref().map(|moved| other(common.address.kind, &moved.value)),
                 adopt: common.adopt,
                 claim_is_default: !common.is_named,
+                ignore: common.ignore.clone(),
                 origin: common.origin.clone(),
             };
             self.resources.insert(common.address.on(target), desired);

@@ -2,6 +2,8 @@
 
 use schemars::schema_for;
 
+use crate::model::Kind;
+
 use super::written::{EnvironmentToml, FleetToml, RepositoryToml};
 
 /// The JSON Schema (2020-12) of every TOML file of a configuration repository: environments and bases, the fleet, and
@@ -17,11 +19,28 @@ pub fn json_schema() -> serde_json::Value {
             }
         }
     }
+    ignore(&mut whole);
     if let Some(root) = whole.as_object_mut() {
         root.insert("title".into(), "Trunkline definitions".into());
         root.insert("description".into(), "A TOML file of a configuration repository of Trunkline.".into());
     }
     whole
+}
+
+/// What every resource of the platform has besides the keys of its kind; taken out of a table before it is decoded.
+fn ignore(whole: &mut serde_json::Value) {
+    for kind in Kind::ALL.into_iter().filter(|kind| *kind != Kind::File) {
+        let reference = &whole["properties"][kind.as_str()]["additionalProperties"]["$ref"];
+        let Some(name) = reference.as_str().and_then(|text| text.strip_prefix("#/$defs/")).map(str::to_owned) else { continue };
+        if let Some(keys) = whole["$defs"][&name]["properties"].as_object_mut() {
+            let key = serde_json::json!({
+                "description": "Fields, such as `bindings.LOG_LEVEL`, that are left as they are once it is there.",
+                "type": ["array", "null"],
+                "items": { "type": "string" }
+            });
+            keys.insert("ignore".to_owned(), key);
+        }
+    }
 }
 
 #[cfg(test)]
@@ -51,6 +70,10 @@ mod tests {
         }
         assert_eq!(schema["additionalProperties"], false);
         assert_eq!(schema["$defs"]["Worker"]["additionalProperties"], false);
+        for kind in ["Worker", "Kv", "R2"] {
+            assert_eq!(schema["$defs"][kind]["properties"]["ignore"]["items"]["type"], "string", "{kind}");
+        }
+        assert!(schema["$defs"]["File"]["properties"].get("ignore").is_none());
         for reference in ["SecretReference", "Binding", "Route", "On", "Drift"] {
             assert!(schema["$defs"].get(reference).is_some(), "{reference}");
         }

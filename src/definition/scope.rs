@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::ignore;
 use super::layer::tables;
 use super::platform::{self, Platform};
 use super::reading::Reading;
@@ -20,6 +21,8 @@ pub(super) struct Draft<T> {
     /// Keys that could not be read, and about which nobody complains again.
     pub(super) dropped: BTreeSet<String>,
     pub(super) targets: BTreeSet<TargetName>,
+    /// The fields that are left as they are once it is there.
+    pub(super) ignore: Vec<Placed<String>>,
     /// What it is called at its targets; `None` where that is at fault.
     pub(super) claim: Option<String>,
 }
@@ -103,14 +106,15 @@ impl Scope {
     ) -> BTreeMap<ResourceName, Draft<T>> {
         let mut drafts = BTreeMap::new();
         let refused = platform::refused(kind);
-        for (name, key, node) in tables(whole, kind.as_str()) {
+        for (name, key, mut node) in tables(whole, kind.as_str()) {
+            let ignore = if kind == Kind::File { Vec::new() } else { ignore::taken(reading, &mut node) };
             let decoded = told(reading, read(&node, &refused));
             let Some(name) = checked_name::<ResourceName>(reading, &name, key) else { continue };
             let Some(written) = decoded.value else { continue };
             let targets =
                 if decoded.dropped.contains("on") { BTreeSet::new() } else { self.select(reading, kind, key, on(&written)) };
             let claim = claim(reading, &name, key, &written);
-            let draft = Draft { name: name.clone(), key, written, dropped: decoded.dropped, targets, claim };
+            let draft = Draft { name: name.clone(), key, written, dropped: decoded.dropped, targets, ignore, claim };
             drafts.insert(name, draft);
         }
         drafts

@@ -1,7 +1,7 @@
-//! What exists elsewhere, as definitions: the files of wrangler.
+//! What exists elsewhere, as definitions: the files of wrangler, and live accounts.
 //!
-//! Goes in: the text of a file and where it stands. Comes out: an [`Imported`]: files of definitions, what could not be
-//! carried and why, what a person has to fill in.
+//! Goes in: the text of a file and where it stands, or what a provider found in an account. Comes out: an [`Imported`]: files
+//! of definitions, what could not be carried and why, what a person has to fill in.
 //!
 //! Two rules hold for everything here. What this version's definitions cannot say is listed, never guessed and never
 //! dropped in silence: every key of the file is either carried or named. And what is there stays what it is: names and ids
@@ -10,6 +10,8 @@
 //! **Invariant:** nothing is read or written here but through what the caller hands in; the words that the definitions
 //! have are asked of their own schema, so that a kind which is new there is carried from then on.
 
+mod cloudflare;
+mod key;
 mod read;
 mod sketch;
 mod vocabulary;
@@ -22,6 +24,7 @@ use serde::Serialize;
 
 use crate::model::EnvironmentName;
 
+pub use cloudflare::{Account, cloudflare, kinds};
 pub use wrangler::wrangler;
 
 /// A file of wrangler, and where it stands.
@@ -45,6 +48,8 @@ pub struct Input<'a> {
 pub struct Imported {
     /// Files of definitions, by path from the root.
     pub files: Vec<DefinitionFile>,
+    /// Sources that the definitions point at.
+    pub sources: Vec<SourceFile>,
     /// What could not be carried.
     pub left: Vec<Remark>,
     /// What a person has to fill in or look at before an apply.
@@ -71,14 +76,24 @@ pub struct DefinitionFile {
     pub targets: bool,
 }
 
-/// A word about one key of the imported file.
+/// A file that definitions point at.
+#[derive(Debug, Serialize)]
+pub struct SourceFile {
+    /// Where it belongs, from the root of the repository.
+    pub path: String,
+    /// What is to stand there.
+    #[serde(skip)]
+    pub content: bytes::Bytes,
+}
+
+/// A word about one key of what is imported.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub struct Remark {
-    /// The file.
+    /// The file, or the account.
     pub path: String,
-    /// The line, from 1.
+    /// The line of the file, from 1; 0 for an account, which has none.
     pub line: usize,
-    /// The key, dotted, such as `env.staging.hyperdrive[0]`.
+    /// The key, dotted, such as `env.staging.hyperdrive[0]` or `worker.api.bindings.STRIPE`.
     pub key: String,
     /// Why, and what to do.
     pub reason: String,

@@ -28,7 +28,7 @@ impl From {
 }
 
 /// A table of definitions.
-#[derive(Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct TableSketch {
     /// Lines above it.
     pub(super) comments: Vec<String>,
@@ -40,7 +40,10 @@ pub(super) struct TableSketch {
 /// What belongs to which environment: account, kind and name.
 pub(super) type Claims = BTreeMap<(String, &'static str, String), String>;
 
-/// Tables by kind and name, and remarks.
+/// Tables by kind and name.
+pub(super) type Tables = BTreeMap<(&'static str, String), TableSketch>;
+
+/// Tables, and remarks.
 pub(super) struct Sketch<'a> {
     shown: &'a str,
     lines: &'a Lines,
@@ -48,7 +51,7 @@ pub(super) struct Sketch<'a> {
     /// The environment and its account.
     owner: (String, String),
     pub(super) claims: Claims,
-    pub(super) tables: BTreeMap<(&'static str, String), TableSketch>,
+    pub(super) tables: Tables,
     pub(super) left: Vec<Remark>,
     pub(super) fill_in: Vec<Remark>,
 }

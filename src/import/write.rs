@@ -3,7 +3,7 @@
 use serde_json::Value;
 use toml_edit::{Array, DocumentMut, InlineTable, Item, Table, value};
 
-use super::sketch::{Sketch, TableSketch};
+use super::sketch::{TableSketch, Tables};
 
 /// The order of the keys that a reader looks for first; the rest follows by name.
 const FIRST: [&str; 12] = [
@@ -25,10 +25,10 @@ const FIRST: [&str; 12] = [
 const FIRST_INLINE: [&str; 8] = ["pattern", "wrangler", "script", "queue", "worker", "durable_object", "tag", "directory"];
 
 /// The definitions of one environment, below the lines of `head`.
-pub(super) fn definitions(sketch: &Sketch<'_>, head: &[String]) -> String {
+pub(super) fn definitions(tables: &Tables, head: &[String]) -> String {
     let mut document = DocumentMut::new();
-    let workers = sketch.tables.iter().filter(|((kind, _), _)| *kind == "worker");
-    let others = sketch.tables.iter().filter(|((kind, _), _)| *kind != "worker");
+    let workers = tables.iter().filter(|((kind, _), _)| *kind == "worker");
+    let others = tables.iter().filter(|((kind, _), _)| *kind != "worker");
     for ((kind, name), sketched) in workers.chain(others) {
         let section = document.entry(kind).or_insert_with(implicit);
         if let Some(section) = section.as_table_mut() {

@@ -120,6 +120,10 @@ pub struct Desired {
     /// instance that we own keeps the claim that it has: the remote name never follows a move.
     #[serde(default)]
     pub claim_is_default: bool,
+    /// The fields, dotted as in its properties, that are left as they are once it is there: whoever changes one changes
+    /// nothing of ours. When it is made they are what the definition says.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub ignore: BTreeSet<String>,
     /// Where it is defined.
     pub origin: Origin,
 }

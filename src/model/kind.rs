@@ -214,6 +214,11 @@ impl Kind {
         }
     }
 
+    /// Whether `field` is a set of items, each of which is somebody's: what of it is not ours is kept, item by item.
+    pub fn is_set(self, field: &str) -> bool {
+        self == Self::Worker && matches!(field, "bindings" | "crons" | "routes")
+    }
+
     /// Whether the absence of `field` in a definition means "as it is", not "none".
     pub fn is_left_alone(self, field: &str) -> bool {
         self == Self::File && matches!(field, "owner" | "group")

@@ -14,6 +14,7 @@ mod change;
 mod claims;
 mod compare;
 mod content;
+mod ignored;
 mod inventory;
 mod json;
 mod order;

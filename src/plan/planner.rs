@@ -10,6 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::change::{Action, Blocked, Cause, Change, Orphan, Plan, Precondition, Why};
 use super::claims::inherit_claims;
 use super::compare::{Ours, differences, ours};
+use super::ignored::leave;
 use super::inventory::{Inventory, Owned};
 use super::order::order;
 use super::pending::resolve;
@@ -17,8 +18,8 @@ use super::reversal::{Evidence, Reversal, reversal};
 use super::survey::{Standing, Survey, Wanted, survey};
 use super::why;
 use crate::model::{
-    Address, DesiredState, InstanceKey, ObservedState, Pending, Present, Properties, ResourceName, SecretMark, TargetName,
-    canonical_digest,
+    Address, DesiredState, Identity, InstanceKey, ObservedState, Pending, Present, Properties, ResourceName, SecretMark,
+    TargetName, canonical_digest,
 };
 
 /// All that a plan follows from.
@@ -88,10 +89,10 @@ pub(super) struct Compared {
 
 impl<'a> Scene<'a> {
     pub(super) fn compare(&self, key: &InstanceKey, wanted: &Wanted<'_>, present: &Present) -> Compared {
-        let (symbolic, after) = self.properties(key, wanted);
-        let empty = Properties::new();
-        let last = wanted.owned.map_or(&empty, |owned| &owned.properties);
-        let there = ours(key.address.kind, &present.properties, &after, last);
+        let (symbolic, mut after) = self.properties(key, wanted);
+        let mut last = wanted.owned.map(|owned| owned.properties.clone()).unwrap_or_default();
+        leave(key.address.kind, &wanted.desired.ignore, &present.properties, (&mut after, &mut last));
+        let there = ours(key.address.kind, &present.properties, &after, &last);
         Compared { symbolic, after, there }
     }
 
@@ -148,7 +149,12 @@ impl<'a> Scene<'a> {
                 let old = wanted.owned.map(|owned| delete(key, owned, present, explained.clone()));
                 old.into_iter().chain([make(explained)]).collect()
             }
-            Standing::Adoptable(present) => vec![self.change(Action::Adopt, key, wanted, present)],
+            Standing::Adoptable(present) => {
+                let change = self.change(Action::Adopt, key, wanted, present);
+                // Where there is no mark to write and nothing differs, nothing is to be done: it is recorded as ours.
+                let nothing_to_do = key.address.kind.identity() == Identity::Id && fields(&change).is_empty();
+                if nothing_to_do { Vec::new() } else { vec![change] }
+            }
             Standing::Ours(present) => {
                 let action = if wanted.from.is_some() { Action::Move } else { Action::Update };
                 let change = self.change(action, key, wanted, present);

@@ -9,13 +9,13 @@ use super::inventory::Owned;
 use super::pending::pending;
 use super::planner::{Input, Scene, with_scene};
 use super::survey::{Standing, Wanted};
-use crate::model::{InstanceKey, Present, Properties, Revision, SecretMark, Value, canonical_digest};
+use crate::model::{Identity, InstanceKey, Present, Properties, Revision, SecretMark, Value, canonical_digest};
 
 /// What the inventory learns without a change.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Records {
     /// To be recorded in place of what the inventory says: instances that are as desired, and that it does not hold
-    /// (a lost store) or not as they are now (a foreign item was added, a dependency left).
+    /// (a lost store, an adoption that changes nothing) or not as they are now (a foreign item was added, a dependency left).
     pub recorded: Vec<(InstanceKey, Owned)>,
     /// To be dropped: no longer defined, and not there any more.
     pub forgotten: Vec<InstanceKey>,
@@ -33,7 +33,12 @@ impl Records {
 pub fn records(input: &Input<'_>, revision: &Revision) -> Records {
     with_scene(input, |scene| {
         let recorded = scene.survey.wanted.iter().filter_map(|(key, wanted)| {
-            let Standing::Ours(present) = wanted.standing else { return None };
+            let present = match wanted.standing {
+                Standing::Ours(present) => present,
+                // What can carry no mark is ours as soon as it is known to be what the definition says.
+                Standing::Adoptable(present) if key.address.kind.identity() == Identity::Id => present,
+                _ => return None,
+            };
             let owned = as_desired(scene, key, wanted, present, revision)?;
             (wanted.from.is_none() && wanted.owned != Some(&owned)).then(|| (key.clone(), owned))
         });

@@ -159,13 +159,14 @@ fn target_input(target: &Target) -> Json {
 }
 
 fn resource_input(key: &InstanceKey, desired: &Desired) -> Json {
-    let Desired { spec, depends_on, moved_from, adopt, claim_is_default: _, origin } = desired;
+    let Desired { spec, depends_on, moved_from, adopt, claim_is_default: _, ignore, origin } = desired;
     let more = json!({
         "claim": spec.claim(),
         "properties": spec.properties(&BTreeMap::new()),
         "depends_on": depends_on,
         "moved_from": moved_from,
         "adopt": adopt,
+        "ignore": ignore,
         "origin": { "path": origin.path, "line": origin.line },
     });
     with(instance(key), more)

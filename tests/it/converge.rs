@@ -3,6 +3,7 @@
 
 mod foreign;
 mod host;
+mod ignored;
 mod kinds;
 mod ownership;
 mod report;

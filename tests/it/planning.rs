@@ -1,6 +1,7 @@
 //! The planner: each rule by data, the laws by random worlds, the text by whole pages.
 
 mod histories;
+mod ignored;
 mod laws;
 mod ownership;
 mod rules;

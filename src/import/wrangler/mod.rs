@@ -128,7 +128,7 @@ pub fn wrangler(input: &Input<'_>) -> Result<Imported, ImportError> {
         Some(Value::Table(named)) => named.clone(),
         _ => Table::new(),
     };
-    let mut imported = Imported { files: Vec::new(), left: Vec::new(), fill_in: Vec::new() };
+    let mut imported = Imported { files: Vec::new(), sources: Vec::new(), left: Vec::new(), fill_in: Vec::new() };
     if (input.read)("trunkline.toml").is_none() {
         imported.files.push(DefinitionFile {
             path: "trunkline.toml".to_owned(),
@@ -298,7 +298,7 @@ fn finish(sketch: &mut Sketch<'_>, view: &View<'_>, environment: &str, imported:
     ];
     if !sketch.tables.is_empty() {
         let path = format!("{folder}/{}.toml", view.worker);
-        imported.files.push(DefinitionFile { path, text: write::definitions(sketch, &head), targets: false });
+        imported.files.push(DefinitionFile { path, text: write::definitions(&sketch.tables, &head), targets: false });
     }
     imported.left.append(&mut sketch.left);
     imported.fill_in.append(&mut sketch.fill_in);

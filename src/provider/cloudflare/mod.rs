@@ -25,6 +25,7 @@ mod payload;
 mod purge;
 mod read;
 mod repeated;
+mod survey;
 mod upload;
 mod wire;
 mod worker;
@@ -41,6 +42,8 @@ use crate::provider::{Order, Outcome, Provider, ProviderError, Query};
 
 use client::Client;
 use lists::Account;
+
+pub use survey::{Asked, ModuleFile, Survey, Surveyed, SurveyedWorker, survey};
 
 /// How long calls may take, and how often a read is tried.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

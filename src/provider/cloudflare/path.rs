@@ -78,7 +78,7 @@ pub(super) fn path(segments: &[&str]) -> String {
 /// The same with a query, after the one that it has.
 pub(super) fn with_query(path: &str, query: &[(&str, &str)]) -> String {
     let pairs: Vec<String> = query.iter().map(|(key, value)| format!("{}={}", encode(key), encode(value))).collect();
-    // A path has no `?` of its own, since its segments are encoded.
+    // Everything in a path is encoded: a mark in it begins the query that it has already.
     let begin = if path.contains('?') { '&' } else { '?' };
     if pairs.is_empty() { path.to_owned() } else { format!("{path}{begin}{}", pairs.join("&")) }
 }
@@ -108,6 +108,6 @@ mod tests {
     fn a_query_is_encoded() {
         assert_eq!(with_query("/zones", &[("name", "a&b=c")]), "/zones?name=a%26b%3Dc");
         assert_eq!(with_query("/zones", &[]), "/zones");
-        assert_eq!(with_query("/zones?a=1", &[("b", "2")]), "/zones?a=1&b=2");
+        assert_eq!(with_query("/zones?name=a", &[("page", "2")]), "/zones?name=a&page=2");
     }
 }

@@ -8,6 +8,7 @@
 
 use std::collections::BTreeMap;
 
+use bytes::Bytes;
 use serde_json::{Map, Value as Json};
 
 use crate::model::{Content, ModuleType, Properties, Retry, SecretMark, Value};
@@ -39,6 +40,16 @@ pub(super) struct Live {
     pub(super) attributes: BTreeMap<String, String>,
     /// The active version, `None` where nothing was ever deployed.
     pub(super) version: Option<Version>,
+    /// The modules, where they were read.
+    pub(super) modules: Vec<Module>,
+}
+
+/// A module as the API gives it out.
+#[derive(Debug, Clone)]
+pub(super) struct Module {
+    pub(super) name: String,
+    pub(super) content_type: String,
+    pub(super) content: Bytes,
 }
 
 /// What a version without a compatibility date runs with.
@@ -105,7 +116,7 @@ pub(super) async fn live(
         for empty in ["modules", "bindings", "compatibility_flags"] {
             properties.insert(empty.to_owned(), Value::Table(Properties::new()));
         }
-        return Ok(Live { properties, attributes: BTreeMap::new(), version: None });
+        return Ok(Live { properties, attributes: BTreeMap::new(), version: None, modules: Vec::new() });
     };
     let version = version(client, account, script, &active.version).await?;
     let etag = version.resources.script.etag.clone().unwrap_or_default();
@@ -113,12 +124,15 @@ pub(super) async fn live(
     let same_version = recorded("version_id") == Some(active.version.as_str());
     let same_code = same_version || recorded("etag") == Some(etag.as_str());
     let known = owned.filter(|_| same_code).and_then(|o| Some((o.properties.get("main_module")?, o.properties.get("modules")?)));
-    let (main, modules) = match known {
-        Some((main, modules)) => (Some(main.clone()), modules.clone()),
-        None => downloaded(client, account, script, &active.version).await?,
+    let (main, digests, read) = match known {
+        Some((main, modules)) => (Some(main.clone()), modules.clone(), Vec::new()),
+        None => {
+            let (main, read) = downloaded(client, account, script, &active.version).await?;
+            (main.map(Value::text), digests(&read), read)
+        }
     };
     properties.extend(main.map(|main| ("main_module".to_owned(), main)));
-    properties.insert("modules".to_owned(), modules);
+    properties.insert("modules".to_owned(), digests);
     let marks = owned.filter(|_| same_version).and_then(|o| o.properties.get("bindings")?.as_table());
     let bindings = version.resources.bindings.iter().filter_map(|fields| binding(fields, marks)).collect();
     properties.insert("bindings".to_owned(), Value::Table(bindings));
@@ -141,7 +155,7 @@ pub(super) async fn live(
         properties.insert("assets".to_owned(), recorded.cloned().unwrap_or_else(unknown));
     }
     let attributes = attributes(&active, &etag);
-    Ok(Live { properties, attributes, version: Some(version) })
+    Ok(Live { properties, attributes, version: Some(version), modules: read })
 }
 
 /// The exports of a version. The API shows the live ones; what says how another one ended is that of the very version that
@@ -178,7 +192,12 @@ pub(super) fn attributes(active: &Active, etag: &str) -> BTreeMap<String, String
         .collect()
 }
 
-async fn downloaded(client: &Client, account: &Account, script: &str, version: &str) -> Result<(Option<Value>, Value), Fault> {
+async fn downloaded(
+    client: &Client,
+    account: &Account,
+    script: &str,
+    version: &str,
+) -> Result<(Option<String>, Vec<Module>), Fault> {
     // `version` is what wrangler sends; a server that does not know it gives the newest version.
     let path = with_query(&account.script(script, &["content", "v2"]), &[("version", version)]);
     let raw = client.get_raw(&path).await?;
@@ -188,28 +207,42 @@ async fn downloaded(client: &Client, account: &Account, script: &str, version: &
     })
 }
 
-/// The main module's name, and every module by name.
-fn modules(raw: &Raw) -> Option<(Option<Value>, Value)> {
-    let table = |content_type: &str, content: &[u8]| {
+/// The main module's name, and every module.
+fn modules(raw: &Raw) -> Option<(Option<String>, Vec<Module>)> {
+    let module = |name: &str, content_type: &str, content: Bytes| {
         let content_type = match ModuleType::of_content_type(content_type) {
             Some(known) => known.content_type(),
             None => content_type.split(';').next().unwrap_or_default().trim(),
         };
-        Value::Table([("type".to_owned(), content_type.into()), ("content".to_owned(), Content::of(content).into())].into())
+        Module { name: normal(name).to_owned(), content_type: content_type.to_owned(), content }
     };
-    let main = raw.entrypoint.clone();
+    let main = raw.entrypoint.as_deref().map(|main| normal(main).to_owned());
     let Some(boundary) = multipart::boundary(&raw.content_type) else {
         // A Worker of one script, in the older syntax.
         let name = main.unwrap_or_else(|| "worker.js".to_owned());
-        let modules = Properties::from([(name.clone(), table(&raw.content_type, &raw.body))]);
-        return Some((Some(Value::text(name)), Value::Table(modules)));
+        let modules = vec![module(&name, &raw.content_type, raw.body.clone())];
+        return Some((Some(name), modules));
     };
     let parts = multipart::read(&raw.body, &boundary)?;
     let modules = parts.into_iter().filter(|part| part.name != "metadata" || part.filename.is_some()).map(|part| {
-        let module = table(&part.content_type, &part.content);
-        (part.filename.unwrap_or(part.name), module)
+        let name = part.filename.unwrap_or(part.name);
+        module(&name, &part.content_type, part.content)
     });
-    Some((main.map(Value::text), Value::Table(modules.collect())))
+    Some((main, modules.collect()))
+}
+
+/// A module's name as a definition has it: wrangler begins those of further modules with `./`, which says nothing.
+fn normal(name: &str) -> &str {
+    name.strip_prefix("./").filter(|rest| !rest.is_empty()).unwrap_or(name)
+}
+
+/// Every module by name.
+fn digests(modules: &[Module]) -> Value {
+    let digest = |Module { name, content_type, content }: &Module| {
+        let fields = [("type".to_owned(), Value::text(content_type)), ("content".to_owned(), Content::of(content).into())];
+        (name.clone(), Value::Table(fields.into()))
+    };
+    Value::Table(modules.iter().map(digest).collect())
 }
 
 /// A binding in the words of the API. `marks` are the recorded bindings, where the version is the recorded one.
@@ -303,8 +336,9 @@ mod tests {
             entrypoint: Some("index.js".into()),
             body: body.into(),
         };
-        let (main, found) = modules(&raw).unwrap();
-        assert_eq!(main, Some("index.js".into()));
+        let (main, read) = modules(&raw).unwrap();
+        assert_eq!(main.as_deref(), Some("index.js"));
+        let found = digests(&read);
         let module = found.as_table().unwrap()["index.js"].as_table().unwrap();
         assert_eq!(module["type"], ModuleType::Esm.content_type().into());
         assert_eq!(module["content"], Content::of(b"export {}").into());

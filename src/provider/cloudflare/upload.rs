@@ -49,7 +49,12 @@ pub(super) fn prepare(order: &Order, resolver: &dyn SecretResolver) -> Result<Up
     metadata.insert("compatibility_flags".to_owned(), json!(names(after, "compatibility_flags")));
     metadata.insert("annotations".to_owned(), annotations(&order.marker));
     for key in ["limits", "placement"] {
-        metadata.extend(after.get(key).and_then(Value::as_table).map(|table| (key.to_owned(), Json::Object(object(table)))));
+        let mut written = after.get(key).and_then(Value::as_table).map(object);
+        // One that is left as it is may show what only the platform writes.
+        if let (Some(table), "placement") = (&mut written, key) {
+            table.retain(|field, _| matches!(field.as_str(), "mode" | "region" | "host" | "hostname"));
+        }
+        metadata.extend(written.map(|table| (key.to_owned(), Json::Object(table))));
     }
     let mut secrets = Vec::new();
     let mut bindings = Vec::new();

@@ -10,12 +10,12 @@ use crate::edge::bench::cache;
 use crate::world::{TOKEN, World};
 
 /// The account of an edge whose definition names none.
-pub(super) const ACCOUNT: &str = "00000000000000000000000000000000";
+pub(crate) const ACCOUNT: &str = "00000000000000000000000000000000";
 /// Where most definitions of these tests stand.
-pub(super) const PRODUCTION: &str = "environments/production/production.toml";
+pub(crate) const PRODUCTION: &str = "environments/production/production.toml";
 
 /// The one plan as JSON; it must be one that has changes or is empty, or where `blocked` one that says what is blocked.
-pub(super) fn plan(world: &World) -> Value {
+pub(crate) fn plan(world: &World) -> Value {
     let ran = world.trunkline(&["plan", "--output", "json"]);
     let document: Value = serde_json::from_str(&ran.out).unwrap_or_else(|error| panic!("{error}: {ran:?}"));
     let plan = document["plans"][0]["plan"].clone();
@@ -53,7 +53,7 @@ pub(crate) fn drift(world: &World) -> BTreeMap<String, BTreeSet<String>> {
 }
 
 /// Asserts that exactly these fields drifted, then that one pass heals them and leaves nothing to do.
-pub(super) fn assert_heals(world: &World, expected: &[(&str, &[&str])]) {
+pub(crate) fn assert_heals(world: &World, expected: &[(&str, &[&str])]) {
     let expected: BTreeMap<String, BTreeSet<String>> = expected
         .iter()
         .map(|(resource, fields)| ((*resource).to_owned(), fields.iter().map(|field| (*field).to_owned()).collect()))
@@ -64,22 +64,22 @@ pub(super) fn assert_heals(world: &World, expected: &[(&str, &[&str])]) {
 }
 
 /// A path below a Worker.
-pub(super) fn script(name: &str, rest: &str) -> String {
+pub(crate) fn script(name: &str, rest: &str) -> String {
     format!("/accounts/{ACCOUNT}/workers/scripts/{name}{rest}")
 }
 
 /// A path below the account's KV namespaces.
-pub(super) fn kv(rest: &str) -> String {
+pub(crate) fn kv(rest: &str) -> String {
     format!("/accounts/{ACCOUNT}/storage/kv/namespaces{rest}")
 }
 
 /// The id of the zone `example.com`.
-pub(super) async fn zone(world: &World) -> String {
+pub(crate) async fn zone(world: &World) -> String {
     world.foreign("GET", "/zones?name=example.com", None).await[0]["id"].as_str().unwrap().to_owned()
 }
 
 /// The id of the KV namespace `title`, if there is one.
-pub(super) async fn namespace(world: &World, title: &str) -> Option<String> {
+pub(crate) async fn namespace(world: &World, title: &str) -> Option<String> {
     let all = world.foreign("GET", &kv("?per_page=100"), None).await;
     let found = all.as_array().unwrap().iter().find(|n| n["title"] == title)?;
     Some(found["id"].as_str().unwrap().to_owned())
@@ -91,12 +91,12 @@ pub(crate) fn names(items: &Value, field: &str) -> BTreeSet<String> {
 }
 
 /// The names of a Worker's bindings.
-pub(super) async fn bindings(world: &World, name: &str) -> BTreeSet<String> {
+pub(crate) async fn bindings(world: &World, name: &str) -> BTreeSet<String> {
     names(&world.foreign("GET", &script(name, "/settings"), None).await["bindings"], "name")
 }
 
 /// A KV namespace with one key, made by somebody else; its id.
-pub(super) async fn foreign_namespace(world: &World, title: &str) -> String {
+pub(crate) async fn foreign_namespace(world: &World, title: &str) -> String {
     let made = world.foreign("POST", &kv(""), Some(json!({ "title": title }))).await;
     let id = made["id"].as_str().unwrap().to_owned();
     world.foreign("PUT", &kv(&format!("/{id}/values/theirs")), Some(json!("kept"))).await;
@@ -105,7 +105,7 @@ pub(super) async fn foreign_namespace(world: &World, title: &str) -> String {
 
 /// Somebody else changes what the Worker `api-production` of [`World::with_production`] is bound to: our greeting to
 /// `greeting`, and a binding of theirs.
-pub(super) async fn tamper(world: &World, greeting: &str) {
+pub(crate) async fn tamper(world: &World, greeting: &str) {
     let bindings = json!([
         { "name": "GREETING", "type": "plain_text", "text": greeting },
         { "name": "COUNTS", "type": "inherit" },
@@ -116,7 +116,7 @@ pub(super) async fn tamper(world: &World, greeting: &str) {
 }
 
 /// Runs the real wrangler against the edge; what it said.
-pub(super) fn wrangler(world: &World, folder: &Path, arguments: &[&str], input: &str) -> String {
+pub(crate) fn wrangler(world: &World, folder: &Path, arguments: &[&str], input: &str) -> String {
     let program = cache().join("node_modules/wrangler/bin/wrangler.js");
     assert!(program.exists(), "these tests need wrangler: run tests/run, which installs it (npm install wrangler@4.86.0)");
     let api = world.edge.as_ref().unwrap().api_addr();

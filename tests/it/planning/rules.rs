@@ -53,7 +53,7 @@ pub(super) fn only(plan: &Plan) -> &Change {
     &plan.changes[0]
 }
 
-fn changed(change: &Change) -> Vec<String> {
+pub(super) fn changed(change: &Change) -> Vec<String> {
     fields(change).iter().map(trunkline::plan::Difference::field).collect()
 }
 

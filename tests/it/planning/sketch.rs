@@ -63,6 +63,7 @@ pub(super) fn desired(spec: Spec) -> Desired {
         moved_from: None,
         adopt: false,
         claim_is_default: false,
+        ignore: BTreeSet::new(),
         origin: Origin { path: "environments/production/api.toml".into(), line: 7, fields: BTreeMap::new() },
     }
 }

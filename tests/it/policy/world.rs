@@ -116,6 +116,7 @@ impl World {
                         moved_from: None,
                         adopt: false,
                         claim_is_default: false,
+                        ignore: BTreeSet::new(),
                         origin,
                     },
                 )

@@ -1,0 +1,73 @@
+//! `ignore = ["field", …]`, which every resource of the platform has besides the keys of its kind.
+//!
+//! Goes in: a table, from which the key is taken before its kind decodes it. Comes out: dotted paths of properties.
+
+use std::collections::BTreeSet;
+
+use super::platform::FIELDS;
+use super::reading::Reading;
+use crate::document::{Fault, Node, Placed, Value, did_you_mean, shown};
+use crate::model::Kind;
+
+/// What of a Worker can be left as it is. Its code cannot: it is uploaded together with everything that is versioned.
+const OF_WORKERS: [&str; 11] = [
+    "bindings",
+    "compatibility_date",
+    "compatibility_flags",
+    "crons",
+    "limits",
+    "logpush",
+    "observability",
+    "placement",
+    "routes",
+    "tail_consumers",
+    "workers_dev",
+];
+
+/// Takes the key out of a table.
+pub(super) fn taken(reading: &mut Reading<'_>, node: &mut Node) -> Vec<Placed<String>> {
+    let Value::Table(table) = &mut node.value else { return Vec::new() };
+    let Some(entry) = table.remove("ignore") else { return Vec::new() };
+    let Value::Array(items) = entry.node.value else {
+        let message = format!("expected an array, found {}", entry.node.value.sort());
+        reading.fault(Fault::new(entry.node.place, message).hint("such as `ignore = [\"bindings.LOG_LEVEL\"]`"));
+        return Vec::new();
+    };
+    let mut paths = Vec::new();
+    for item in items {
+        match item.value {
+            Value::Text(text) => paths.push(Placed { place: item.place, value: text.to_string() }),
+            other => reading.fault(Fault::new(item.place, format!("expected text, found {}", other.sort()))),
+        }
+    }
+    paths
+}
+
+/// The paths, each of which must begin with a field that the kind has.
+pub(super) fn checked(reading: &mut Reading<'_>, kind: Kind, written: &[Placed<String>]) -> BTreeSet<String> {
+    let known = fields(kind);
+    let mut paths = BTreeSet::new();
+    for Placed { place, value } in written {
+        let (field, rest) = value.split_once('.').map_or((value.as_str(), None), |(field, rest)| (field, Some(rest)));
+        if !known.contains(field) || rest.is_some_and(str::is_empty) {
+            let hint = did_you_mean(field, known.iter().copied()).unwrap_or_else(|| {
+                format!("write one of {}, as plans name them", known.iter().copied().collect::<Vec<_>>().join(", "))
+            });
+            let message = format!("`{}` is no field of a {kind} that can be left as it is", shown(value));
+            reading.fault(Fault::new(*place, message).hint(hint));
+        } else if !paths.insert(value.clone()) {
+            reading.fault(Fault::new(*place, format!("`{}` stands here twice", shown(value))));
+        }
+    }
+    paths
+}
+
+/// The fields of a kind that say neither what a thing is called nor where it lies.
+fn fields(kind: Kind) -> BTreeSet<&'static str> {
+    if kind == Kind::Worker {
+        return OF_WORKERS.into();
+    }
+    let of_kind = FIELDS.iter().filter(|field| field.kind == kind.as_str());
+    let first = of_kind.map(|field| field.property.split('.').next().unwrap_or(field.property));
+    first.filter(|field| *field != kind.claim_field() && !matches!(*field, "zone_name" | "jurisdiction" | "type")).collect()
+}
