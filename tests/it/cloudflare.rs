@@ -4,6 +4,8 @@
 mod changes;
 mod faults;
 mod foreign;
+mod rate;
 mod settings;
+mod undeployed;
 mod world;
 mod wrangler;
