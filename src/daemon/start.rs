@@ -76,6 +76,7 @@ pub fn context(
         store: Arc::new(store),
         identities,
         client: cloudflare::http_client(&cloudflare::Patience::default())?,
+        paces: cloudflare::Paces::default(),
         credentials: std::env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from),
         stop,
         listener,

@@ -18,6 +18,8 @@ pub struct Options {
     pub credentials: Option<PathBuf>,
     /// The HTTP client that providers share.
     pub client: reqwest::Client,
+    /// How fast each token may be used: one for all environments.
+    pub paces: cloudflare::Paces,
     /// The daemon's data folder: where what is known of a host without a root of its own is kept.
     pub data: PathBuf,
 }
@@ -26,9 +28,6 @@ pub struct Options {
 /// patience once more: what we would have waited for is what a proxy on the way, or a connection that sends again, may hold
 /// on to. An edge shows at once what it carried out; Cloudflare's lists follow within seconds.
 const SETTLES_ELSEWHERE: Duration = Duration::from_secs(120);
-
-/// How many calls to one target are under way at once.
-const CONCURRENCY: usize = 16;
 
 /// A provider for `target`. No call is made yet.
 ///
@@ -55,7 +54,7 @@ pub fn connect(target: &Target, options: Options) -> Result<Box<dyn Provider>, P
         settle,
         secrets: options.secrets,
         client: Some(options.client),
-        concurrency: CONCURRENCY,
+        paces: options.paces,
         patience: cloudflare::Patience::default(),
     })?;
     Ok(Box::new(provider))
@@ -119,6 +118,7 @@ mod tests {
             secrets: Arc::new(Token),
             credentials: None,
             client: reqwest::Client::new(),
+            paces: cloudflare::Paces::default(),
             data: PathBuf::new(),
         };
         let target = Target { region: None, labels: std::collections::BTreeMap::new(), kind: TargetKind::Edge(target) };

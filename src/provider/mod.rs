@@ -5,13 +5,13 @@
 //! **Invariant:** a provider makes no choices: what is to be done stands in the order. It never repeats a call whose
 //! outcome it does not know; it says [`Outcome::Unknown`] and leaves the rest to the journal.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 
-use crate::model::{Contents, InstanceKey, Marker, ObservedState, Properties, Retry, Revision, Spec};
+use crate::model::{Contents, InstanceKey, Kind, Marker, ObservedState, Properties, Retry, Revision, Spec};
 use crate::plan::{Change, Owned};
 
 pub mod cloudflare;
@@ -27,6 +27,15 @@ pub struct Query {
     pub instances: BTreeMap<InstanceKey, Lookup>,
     /// Read everything in full, whatever fingerprints say.
     pub deep: bool,
+    /// Read these in full, whatever fingerprints say: it is their turn.
+    pub due: BTreeSet<InstanceKey>,
+}
+
+impl Query {
+    /// Whether an instance is to be read in full, whatever its fingerprint says.
+    pub fn is_in_full(&self, key: &InstanceKey) -> bool {
+        self.deep || self.due.contains(key)
+    }
 }
 
 /// One instance to be observed.
@@ -127,6 +136,11 @@ pub trait Provider: Send + Sync {
     /// # Errors
     /// Where the target as a whole cannot be read.
     fn observe<'a>(&'a self, query: &'a Query) -> BoxFuture<'a, Result<ObservedState, ProviderError>>;
+
+    /// Whether something of this kind can change without its fingerprint, so that it is to be read in full now and then.
+    fn hides(&self, _kind: Kind) -> bool {
+        false
+    }
 
     /// Carries out orders that do not depend on each other, at most [`Provider::batch`] of them; one outcome for each,
     /// in their order. The caller has made their intents durable.

@@ -9,6 +9,7 @@ use crate::apply::Progress;
 use crate::definition::Cache;
 use crate::model::EnvironmentId;
 use crate::plan::Plan;
+use crate::provider::cloudflare::Paces;
 use crate::record::{Condition, Generation};
 use crate::secrets::Identities;
 use crate::settings::Settings;
@@ -31,6 +32,8 @@ pub struct Context {
     pub identities: Option<Arc<Identities>>,
     /// The one HTTP client: connections are kept from pass to pass.
     pub client: reqwest::Client,
+    /// How fast each API token may be used: an environment that is told to wait makes the others wait that share its token.
+    pub paces: Paces,
     /// Where credentials by name are (`api_token = { credential = "…" }`).
     pub credentials: Option<PathBuf>,
     /// Set when the process is to end.

@@ -7,7 +7,7 @@
 
 use chrono::Utc;
 
-use super::{Context, Look, Step, Stop, load_rules, observe, prepare, recover, verdict};
+use super::{Context, Step, Stop, load_rules, observe, prepare, recover, verdict};
 use crate::model::{DriftMode, EnvironmentId, Inputs};
 use crate::policy;
 use crate::record::{ConditionReason, EnvironmentRecord, GenerationState, RunKind};
@@ -52,12 +52,13 @@ async fn healed(context: &Context, environment: &EnvironmentId, stop: &Stop) -> 
     let now = Utc::now();
     recover::left_under_way(context, environment)?;
     let look = observe::look(&record, false, now);
-    let prepared = prepare(context, &record, bundle, &revision, look).await?;
+    let mut prepared = prepare(context, &record, bundle, &revision, look).await?;
     let followed = recover::follow_up(&prepared).await;
     recover::record(context, &prepared.recovery)?;
-    let deep_at = if look == Look::Deep && prepared.plan.blocked.is_empty() { Some(now) } else { record.deep_at };
-    let is_news = deep_at != record.deep_at;
-    let record = EnvironmentRecord { deep_at, ..record };
+    let had_their_turn = prepared.plan.blocked.is_empty();
+    let read_to = prepared.read_to.take().filter(|_| had_their_turn).or_else(|| record.read_to.clone());
+    let is_news = read_to != record.read_to;
+    let record = EnvironmentRecord { read_to, ..record };
     if prepared.plan.is_empty() {
         return if is_news { context.store.put_environment(&record).map_err(store) } else { Ok(()) };
     }

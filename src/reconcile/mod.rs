@@ -26,7 +26,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::apply::{self, Report};
 use crate::model::{
-    Address, Bundle, DesiredState, DriftMode, EnvironmentId, ObservedState, ResourceName, Revision, SecretMark, Spec,
+    Address, Bundle, DesiredState, DriftMode, EnvironmentId, InstanceKey, ObservedState, ResourceName, Revision, SecretMark, Spec,
 };
 use crate::plan::{self, Inventory, Plan};
 use crate::policy::RunKind as PolicyRunKind;
@@ -89,6 +89,8 @@ pub struct Prepared {
     pub plan: Plan,
     /// What stands for the secrets.
     pub marks: BTreeMap<ResourceName, SecretMark>,
+    /// The last instance that was read in full because it was its turn.
+    read_to: Option<InstanceKey>,
     recovery: recover::Recovery,
     providers: apply::Providers,
 }
@@ -171,8 +173,9 @@ async fn pass(context: &Context, record: &EnvironmentRecord, revision: &Revision
     next.rules = rules.as_ref().map(resolve::rules_digest);
     next.interval_seconds = prepared.bundle.desired.sync.interval_seconds;
     next.orphaned = prepared.plan.orphaned.iter().map(|o| format!("{}: {}", o.key, o.reason)).collect();
-    if look == Look::Deep && prepared.plan.blocked.is_empty() {
-        next.deep_at = Some(now);
+    // What could not be read has its turn again.
+    if prepared.plan.blocked.is_empty() {
+        next.read_to = prepared.read_to.take();
     }
     let mut step = Step {
         context,
@@ -224,18 +227,20 @@ pub async fn prepare(
     let providers = observe::connect(context, &bundle.desired, &opener)?;
     let lost = context.store.lost(environment).map_err(store)?;
     let attempts = recover::attempts(context, environment, &lost)?;
-    let mut seen = observe::observe(&bundle.desired, &inventory, &attempts, &providers, look).await;
+    let last = record.read_to.as_ref();
+    let mut seen = observe::observe(&bundle.desired, &inventory, &attempts, &providers, (look, last)).await;
     let (mut inventory, mut recovery) = recover::recover(&attempts, &lost, &seen.observed, inventory);
     if !recovery.is_empty() {
         // What is ours now may be called otherwise than what was looked for.
-        seen = observe::observe(&bundle.desired, &inventory, &[], &providers, look).await;
+        seen = observe::observe(&bundle.desired, &inventory, &[], &providers, (look, last)).await;
     }
     let marks = opener.marks(&bundle.desired.used_secrets());
     let scene = Scene { desired: &bundle.desired, marks: &marks, seen: &seen, revision };
     recovery.learn(&scene, &mut inventory);
     recovery.add_lost(lost);
     let plan = verdict::plan(context, record, &scene, &inventory).await?;
-    Ok(Prepared { bundle, inventory, observed: seen.observed, plan, marks, recovery, providers })
+    let observe::Seen { observed, read_to, .. } = seen;
+    Ok(Prepared { bundle, inventory, observed, plan, marks, read_to, recovery, providers })
 }
 
 /// A Worker whose modules are still to be built: there is no plan for it.
@@ -288,4 +293,9 @@ fn until_due(record: &EnvironmentRecord, now: DateTime<Utc>) -> Duration {
     let interval = TimeDelta::seconds(i64::try_from(record.interval_seconds).unwrap_or(i64::MAX / 1_000));
     let due = record.observed_at.map_or(now, |at| at + interval);
     (due - now).to_std().unwrap_or(Duration::ZERO).max(Duration::from_millis(100))
+}
+
+/// Whether the live world is to be looked at now.
+fn is_due(record: &EnvironmentRecord, now: DateTime<Utc>) -> bool {
+    until_due(record, now) <= Duration::from_millis(100)
 }

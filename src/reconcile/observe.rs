@@ -1,12 +1,12 @@
 //! What is there: every target of an environment asked at once.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 use futures_util::future::join_all;
 
-use super::{Context, Stop};
+use super::{Context, Stop, is_due};
 use crate::apply::Providers;
 use crate::model::{DesiredState, InstanceKey, Observed, ObservedState, SecretError, SecretResolver, TargetName};
 use crate::plan::{self, Attempt, Inventory};
@@ -58,6 +58,7 @@ pub(super) fn connect(context: &Context, desired: &DesiredState, secrets: &Arc<O
             secrets: secrets.clone(),
             credentials: context.credentials.clone(),
             client: context.client.clone(),
+            paces: context.paces.clone(),
             data: context.settings.data.clone(),
         };
         let provider = provider::connect(target, options)
@@ -73,6 +74,8 @@ pub(super) struct Seen {
     pub(super) observed: ObservedState,
     /// The new names of what is renamed.
     pub(super) successors: ObservedState,
+    /// The last instance that was read in full because it was its turn.
+    pub(super) read_to: Option<InstanceKey>,
 }
 
 /// How closely the live world is looked at.
@@ -80,40 +83,74 @@ pub(super) struct Seen {
 pub enum Look {
     /// Where a list shows the fingerprint that was recorded, nothing more is read.
     Lists,
-    /// Everything is read in full: what no list shows (the crons of a Worker) is seen too.
+    /// The same, and those whose turn it is are read in full: what no list shows (the crons of a Worker) is seen sooner or
+    /// later.
+    Turns,
+    /// Everything is read in full.
     Deep,
 }
 
-/// Every how many intervals the daemon reads everything in full: its other looks cost a few lists, however many Workers
-/// there are, and this one four calls for each.
-const DEEP_EVERY: i32 = 12;
+/// In so many looks everything had its turn.
+const ROUND: usize = 12;
 
-/// How closely an environment is to be looked at now. A person who asks is shown everything.
+/// So many have their turn at each look, however few there are.
+const LEAST: usize = 5;
+
+/// How closely an environment is to be looked at now. A person who asks is shown everything, and so is a daemon that never
+/// saw it.
 pub(super) fn look(record: &EnvironmentRecord, asked: bool, now: DateTime<Utc>) -> Look {
-    let interval = TimeDelta::seconds(i64::try_from(record.interval_seconds).unwrap_or(i64::MAX).min(1_000_000_000));
-    let due = record.deep_at.is_none_or(|at| now - at >= interval * DEEP_EVERY);
-    if asked || due { Look::Deep } else { Look::Lists }
+    match record.observed_at {
+        None => Look::Deep,
+        Some(_) if asked => Look::Deep,
+        Some(_) if is_due(record, now) => Look::Turns,
+        Some(_) => Look::Lists,
+    }
 }
 
-/// Observes everything that is desired, owned or was attempted. What could not be found out is `Unknown`.
+/// Whose turn it is: those that come after `last`, and then the first ones again.
+fn turns(hidden: &BTreeSet<InstanceKey>, last: Option<&InstanceKey>) -> Vec<InstanceKey> {
+    let count = hidden.len().div_ceil(ROUND).max(LEAST).min(hidden.len());
+    let after = hidden.iter().filter(|key| last.is_none_or(|last| *key > last));
+    let again = hidden.iter().filter(|key| last.is_some_and(|last| *key <= last));
+    after.chain(again).take(count).cloned().collect()
+}
+
+/// Observes everything that is desired, owned or was attempted. What could not be found out is `Unknown`. `last` is the
+/// last one that had its turn.
 pub(super) async fn observe(
     desired: &DesiredState,
     inventory: &Inventory,
     attempts: &[Attempt],
     providers: &Providers,
-    look: Look,
+    (look, last): (Look, Option<&InstanceKey>),
 ) -> Seen {
     let plan::Lookups { instances, successors } = plan::lookups(desired, inventory, attempts);
-    let (observed, successors) = tokio::join!(ask(providers, instances, look), ask(providers, successors, look));
-    Seen { observed, successors }
+    let hides = |key: &&InstanceKey| providers.get(&key.target).is_some_and(|provider| provider.hides(key.address.kind));
+    let turns = match look {
+        Look::Turns => {
+            let hidden = instances.iter().filter(|(_, sought)| sought.owned.is_some()).map(|(key, _)| key).filter(hides);
+            turns(&hidden.cloned().collect(), last)
+        }
+        Look::Lists | Look::Deep => Vec::new(),
+    };
+    let read_to = turns.last().or(last).cloned();
+    let turns: BTreeSet<InstanceKey> = turns.into_iter().collect();
+    let (observed, successors) = tokio::join!(ask(providers, instances, look, &turns), ask(providers, successors, look, &turns));
+    Seen { observed, successors, read_to }
 }
 
-async fn ask(providers: &Providers, sought: BTreeMap<InstanceKey, plan::Sought<'_>>, look: Look) -> ObservedState {
+async fn ask(
+    providers: &Providers,
+    sought: BTreeMap<InstanceKey, plan::Sought<'_>>,
+    look: Look,
+    turns: &BTreeSet<InstanceKey>,
+) -> ObservedState {
     let mut queries: BTreeMap<TargetName, Query> = BTreeMap::new();
     for (key, sought) in sought {
         let lookup = Lookup { claim: sought.claim, spec: sought.spec.cloned(), owned: sought.owned.cloned() };
         let query = queries.entry(key.target.clone()).or_default();
         query.deep = look == Look::Deep;
+        query.due.extend(turns.get(&key).cloned());
         query.instances.insert(key, lookup);
     }
     let answers = queries.iter().map(|(target, query)| ask_target(providers, target, query));
@@ -135,5 +172,41 @@ fn told(error: &provider::ProviderError) -> String {
     match &error.hint {
         Some(hint) => format!("{} ({hint})", provider::chain(error)),
         None => provider::chain(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn keys(count: usize) -> BTreeSet<InstanceKey> {
+        (0..count).map(|at| format!("production/worker.w{at:04}@main").parse().unwrap()).collect()
+    }
+
+    #[test]
+    fn everything_has_its_turn_within_a_round_and_each_look_reads_as_much_as_the_others() {
+        for count in [0, 1, 4, 5, 6, 30, 59, 60, 61, 100, 1_000] {
+            let hidden = keys(count);
+            let (mut seen, mut last, mut sizes) = (BTreeSet::new(), None, BTreeSet::new());
+            for _ in 0..ROUND {
+                let now = turns(&hidden, last.as_ref());
+                sizes.insert(now.iter().collect::<BTreeSet<_>>().len());
+                last = now.last().or(last.as_ref()).cloned();
+                seen.extend(now);
+            }
+            assert_eq!(seen, hidden, "{count}");
+            assert_eq!(sizes, [count.div_ceil(ROUND).max(LEAST).min(count)].into(), "{count}");
+        }
+    }
+
+    #[test]
+    fn a_round_goes_on_where_the_last_one_was_also_when_that_one_is_gone() {
+        let mut hidden = keys(8);
+        let first = turns(&hidden, None);
+        let last = first.last().unwrap();
+        hidden.remove(last);
+        let mut then: Vec<InstanceKey> = hidden.iter().skip(4).cloned().collect();
+        then.extend(hidden.iter().take(2).cloned());
+        assert_eq!(turns(&hidden, Some(last)), then[..5]);
     }
 }

@@ -7,7 +7,7 @@ use chrono::Utc;
 
 use tokio_util::sync::CancellationToken;
 
-use super::{Context, Stop, until_due, with_source};
+use super::{Context, Stop, is_due, with_source};
 use crate::build::{self, BuildError};
 use crate::definition::{self, Resolution};
 use crate::document;
@@ -71,7 +71,7 @@ pub(super) async fn resolve(
     {
         // A commit that changes no file may acknowledge the deletion of what is kept.
         let acknowledges = !record.orphaned.is_empty() && record.seen.as_ref() != Some(revision);
-        let due = force || acknowledges || until_due(record, Utc::now()) <= std::time::Duration::from_millis(100);
+        let due = force || acknowledges || is_due(record, Utc::now());
         if !due {
             return Ok(Resolved::Unchanged);
         }

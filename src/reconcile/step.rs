@@ -74,7 +74,7 @@ impl Step<'_> {
     ) -> Result<Outcome, Stop> {
         let store = |error: crate::store::StoreError| Stop::internal(&error);
         let context = self.context;
-        let Prepared { bundle, inventory, observed, plan, recovery, providers, marks: _ } = prepared;
+        let Prepared { bundle, inventory, observed, plan, recovery, providers, marks: _, read_to: _ } = prepared;
         if context.stop.is_cancelled() {
             return Err(Stop::waiting(ConditionReason::Applying, "the process ends; nothing was begun", None));
         }

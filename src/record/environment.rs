@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-use crate::model::{Digest, EnvironmentId, Inputs, Revision};
+use crate::model::{Digest, EnvironmentId, Inputs, InstanceKey, Revision};
 
 /// Why an environment is not ready; a closed set, so that tools can match on it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -146,9 +146,10 @@ pub struct EnvironmentRecord {
     pub since: DateTime<Utc>,
     /// When the live world was last observed in a complete pass.
     pub observed_at: Option<DateTime<Utc>>,
-    /// When everything was last read in full, whatever fingerprints said.
+    /// The last instance that was read in full, whatever its fingerprint said, because it was its turn: what no list shows is
+    /// read in rounds.
     #[serde(default)]
-    pub deep_at: Option<DateTime<Utc>>,
+    pub read_to: Option<InstanceKey>,
     /// How often the live world is to be looked at, in seconds; from the last resolution.
     pub interval_seconds: u64,
     /// Passes that failed in a row: the delay before the next one grows with it.
@@ -176,7 +177,7 @@ impl EnvironmentRecord {
             condition: Condition::Reconciling { reason: ConditionReason::Applying, message },
             since: now,
             observed_at: None,
-            deep_at: None,
+            read_to: None,
             interval_seconds: 300,
             failures: 0,
             unpublished: false,

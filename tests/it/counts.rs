@@ -4,3 +4,5 @@ mod many;
 mod neighbours;
 mod passes;
 mod quiet;
+mod size;
+mod turns;

@@ -39,8 +39,10 @@ pub(crate) const WORKER: &str = r#"export default {
 pub(crate) struct World {
     pub(crate) folder: TempDir,
     pub(crate) edge: Option<Edge>,
-    /// Where the edge was that was stopped.
-    api: Option<SocketAddr>,
+    /// Its program, where it is one of its own.
+    _stored: Option<Daemon>,
+    /// Where its API is, or was before it was stopped.
+    api: SocketAddr,
     pub(crate) proxy: Proxy,
     client: reqwest::Client,
 }
@@ -58,11 +60,17 @@ impl World {
     pub(crate) async fn empty() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let edge = edge::start(edge_options(&folder.path().join("edge"), "127.0.0.1:0".parse().unwrap())).await.unwrap();
-        let proxy = Proxy::start(edge.api_addr()).await;
+        let api = edge.api_addr();
+        Self::on(folder, (Some(edge), None), api).await
+    }
+
+    /// The same with an API that was started elsewhere.
+    pub(crate) async fn on(folder: TempDir, (edge, stored): (Option<Edge>, Option<Daemon>), api: SocketAddr) -> Self {
+        let proxy = Proxy::start(api).await;
         // One provider for the whole test binary; whoever is first installs it.
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
         let client = reqwest::Client::builder().no_proxy().build().unwrap();
-        let world = Self { folder, edge: Some(edge), api: None, proxy, client };
+        let world = Self { folder, edge, _stored: stored, api, proxy, client };
         for path in ["clone", "host", "home"] {
             std::fs::create_dir(world.path(path)).unwrap();
         }
@@ -294,7 +302,7 @@ content = "kept by trunkline\n"
 
     /// Calls the REST API past the proxy, as somebody else would.
     pub(crate) async fn foreign(&self, method: &str, path: &str, body: Option<Value>) -> Value {
-        let api = self.edge.as_ref().unwrap().api_addr();
+        let api = self.api;
         let mut request =
             self.client.request(method.parse().unwrap(), format!("http://{api}/client/v4{path}")).bearer_auth(TOKEN);
         if let Some(body) = body {
@@ -307,7 +315,7 @@ content = "kept by trunkline\n"
 
     /// Uploads a script as somebody else would, into an account.
     pub(crate) async fn upload_foreign(&self, account: &str, name: &str, source: &str) {
-        let api = self.edge.as_ref().unwrap().api_addr();
+        let api = self.api;
         let metadata = r#"{"main_module":"index.js","compatibility_date":"2026-11-01"}"#;
         let part = |head: &str, body: &str| format!("--B\r\nContent-Disposition: form-data; {head}\r\n\r\n{body}\r\n");
         let body = part("name=\"metadata\"\r\nContent-Type: application/json", metadata)
@@ -321,7 +329,7 @@ content = "kept by trunkline\n"
 
     /// The body of a GET from the REST API, past the proxy.
     pub(crate) async fn foreign_text(&self, path: &str) -> String {
-        let api = self.edge.as_ref().unwrap().api_addr();
+        let api = self.api;
         let request = self.client.get(format!("http://{api}/client/v4{path}")).bearer_auth(TOKEN);
         request.send().await.unwrap().text().await.unwrap()
     }
@@ -329,13 +337,12 @@ content = "kept by trunkline\n"
     /// Ends the edge, as its machine would on a restart. What it holds stays.
     pub(crate) async fn stop_edge(&mut self) {
         let edge = self.edge.take().unwrap();
-        self.api = Some(edge.api_addr());
         edge.stop().await;
     }
 
     /// Starts it again where it was.
     pub(crate) async fn start_edge(&mut self) {
-        self.edge = Some(edge::start(edge_options(&self.path("edge"), self.api.unwrap())).await.unwrap());
+        self.edge = Some(edge::start(edge_options(&self.path("edge"), self.api)).await.unwrap());
     }
 
     /// Ends the edge; the world's folder goes with it.

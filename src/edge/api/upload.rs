@@ -72,7 +72,9 @@ async fn parts(request: Request) -> Result<Vec<Part>, Refusal> {
     let mut form = Multipart::from_request(request, &()).await.map_err(|error| malformed(error.body_text()))?;
     let mut parts = Vec::new();
     while let Some(field) = form.next_field().await.map_err(|error| too_large(&error, malformed))? {
-        let name = field.file_name().or(field.name()).unwrap_or_default().to_owned();
+        // A browser's form gives every part a file name, `blob` where it has none.
+        let is_ours = |name: &&str| matches!(*name, "metadata" | "settings");
+        let name = field.name().filter(is_ours).or(field.file_name()).or(field.name()).unwrap_or_default().to_owned();
         let content_type =
             field.content_type().map(|kind| kind.split(';').next().unwrap_or_default().trim().to_ascii_lowercase());
         let bytes = field.bytes().await.map_err(|error| too_large(&error, malformed))?;
@@ -248,5 +250,16 @@ mod tests {
         assert!(refuse_unsupported(&containers).is_err());
         let nothing = Metadata { containers: Value::Null, exports: serde_json::json!({}), ..Metadata::default() };
         assert!(refuse_unsupported(&nothing).is_ok());
+    }
+
+    #[tokio::test]
+    async fn parts_are_told_by_their_files_and_the_metadata_by_its_name() {
+        let part = |head: &str| format!("--B\r\nContent-Disposition: form-data; {head}\r\n\r\n{{}}\r\n");
+        // As browsers and alchemy, wrangler, and the SDK for Python write them.
+        let heads = ["name=\"metadata\"; filename=\"blob\"", "name=\"metadata\"", "name=\"files\"; filename=\"index.js\""];
+        let body = heads.map(part).concat() + "--B--\r\n";
+        let request = Request::builder().header("content-type", "multipart/form-data; boundary=B");
+        let parts = parts(request.body(body.into()).unwrap()).await.unwrap_or_else(|_| panic!("a form"));
+        assert_eq!(parts.iter().map(|part| part.name.as_str()).collect::<Vec<_>>(), ["metadata", "metadata", "index.js"]);
     }
 }

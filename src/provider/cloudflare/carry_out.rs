@@ -32,6 +32,18 @@ pub(super) enum Expected {
     Version(Option<String>),
     /// One that carries the order's operation: the upload did not say its id.
     Operation,
+    /// The one that a first upload deployed.
+    Uploaded(Uploaded),
+}
+
+/// What the answer to a first upload says of it. A list that says the same shows that nobody touched it since.
+pub(super) struct Uploaded {
+    /// The version's id.
+    pub(super) version: String,
+    /// What its code is.
+    pub(super) etag: String,
+    /// When it came to be so.
+    pub(super) modified_on: String,
 }
 
 /// Carries out `orders`.
@@ -50,7 +62,11 @@ pub(super) async fn carry_out(provider: &CloudflareProvider, orders: &[Order]) -
     if !steps.iter().any(Result::is_ok) {
         return steps.into_iter().map(|step| step.err().unwrap_or_else(impossible)).collect();
     }
-    let after = lists::read(&provider.client, &provider.account, &zones).await;
+    let mut steps = steps;
+    let mut after = lists::read(&provider.client, &provider.account, &zones).await;
+    if name_new(provider, &after, orders, &mut steps).await {
+        after = lists::read(&provider.client, &provider.account, &zones).await;
+    }
     join_all(orders.iter().zip(steps).map(|(order, step)| async {
         match step {
             Ok(expected) => followed(provider, order, confirm(provider, &after, order, expected).await).await,
@@ -58,6 +74,30 @@ pub(super) async fn carry_out(provider: &CloudflareProvider, orders: &[Order]) -
         }
     }))
     .await
+}
+
+/// Gives new Workers their workers.dev name, or takes it away, where the list shows them otherwise; whether anything was
+/// written.
+async fn name_new(
+    provider: &CloudflareProvider,
+    after: &Result<lists::Lists, Fault>,
+    orders: &[Order],
+    steps: &mut [Result<Expected, Outcome>],
+) -> bool {
+    let Ok(after) = after else { return false };
+    let named = join_all(orders.iter().zip(&*steps).map(|(order, step)| async move {
+        let is_new = step.is_ok() && order.change.action == Action::Create;
+        if is_new { worker::name_new(provider, after, order).await } else { Ok(false) }
+    }))
+    .await;
+    let mut wrote = false;
+    for (step, named) in steps.iter_mut().zip(named) {
+        match named {
+            Ok(written) => wrote |= written,
+            Err(outcome) => *step = Err(outcome),
+        }
+    }
+    wrote
 }
 
 /// A step that is not `Ok` has an outcome; this only keeps the compiler and the reader from wondering.
@@ -141,6 +181,13 @@ async fn confirm(
     let Some(fingerprint) = lists.fingerprint(script, &zones_in(&properties)) else {
         return unknown("the list does not show it yet");
     };
+    if let Expected::Uploaded(uploaded) = &expected
+        && lists.is_as_uploaded(script, uploaded)
+    {
+        let attributes = [("version_id", &uploaded.version), ("etag", &uploaded.etag)];
+        let attributes = attributes.map(|(name, value)| (name.to_owned(), value.clone())).into();
+        return Outcome::Done(Receipt { properties, attributes, fingerprint, ..Receipt::default() });
+    }
     let active = match read::active(&provider.client, &provider.account, script).await {
         Ok(active) => active,
         Err(fault) => return Outcome::Unknown(fault.error),
@@ -157,7 +204,7 @@ async fn confirm(
     let ours = match &expected {
         Expected::Version(id) => id.as_ref() == Some(&active.version),
         // A server that keeps no annotations of a first upload cannot be asked.
-        Expected::Operation => version.annotation("workers/tag").is_none_or(|tag| is_ours(order, tag)),
+        Expected::Operation | Expected::Uploaded(_) => version.annotation("workers/tag").is_none_or(|tag| is_ours(order, tag)),
     };
     if !ours {
         return unknown("another version is deployed");

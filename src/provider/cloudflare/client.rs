@@ -6,22 +6,25 @@
 //! one header and nowhere else; redirects are not followed, so it reaches no other host. Every body is read up to a
 //! limit, every wait ends.
 
-use std::sync::{Mutex, PoisonError};
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use futures_util::future::join_all;
 use http::{HeaderMap, HeaderValue, Method};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
-use tokio::sync::Semaphore;
+use tokio::sync::SemaphorePermit;
 
 use crate::model::{Retry, Secret};
 use crate::provider::ProviderError;
 
 use super::Patience;
+use super::codes;
 use super::envelope::{self, Body, ResultInfo};
 use super::fault::{self, Fault};
-use super::pace::Pace;
+use super::pace::{Pace, Paces};
 use super::path::with_query;
 pub(super) use super::payload::{Payload, Raw};
 use super::repeated::repeats;
@@ -45,8 +48,8 @@ pub(super) struct Client {
     authorization: HeaderValue,
     /// The token, and every value that a write has sent: no answer, to whatever call, may repeat one of them.
     sent: Mutex<Vec<Secret>>,
-    pace: Pace,
-    slots: Semaphore,
+    /// Shared with whoever else calls with this token.
+    pace: Arc<Pace>,
     patience: Patience,
 }
 
@@ -66,7 +69,7 @@ impl Client {
         http: reqwest::Client,
         endpoint: String,
         token: &Secret,
-        concurrency: usize,
+        paces: &Paces,
         patience: Patience,
     ) -> Result<Self, ProviderError> {
         let bad = || {
@@ -78,9 +81,9 @@ impl Client {
             return Err(bad());
         }
         let authorization = bearer(&Secret::new(text.as_bytes().to_vec())).ok_or_else(bad)?;
-        let sent = Mutex::new(vec![Secret::new(text.as_bytes().to_vec())]);
-        let slots = Semaphore::new(concurrency.max(1));
-        Ok(Self { http, endpoint, authorization, sent, pace: Pace::default(), slots, patience })
+        let token = Secret::new(text.as_bytes().to_vec());
+        let pace = paces.of(&endpoint, &token);
+        Ok(Self { http, endpoint, authorization, sent: Mutex::new(vec![token]), pace, patience })
     }
 
     /// Reads one result.
@@ -106,10 +109,13 @@ impl Client {
         let call = call_name(&Method::GET, path);
         let mut items: Vec<T> = Vec::new();
         let mut known = std::collections::BTreeSet::new();
+        // The further pages, read at once as soon as the first one says how many there are.
+        let mut ahead = VecDeque::new();
         for page in 1..=MOST_PAGES {
-            let query = [("page", page.to_string()), ("per_page", per_page.to_string())];
-            let query: Vec<(&str, &str)> = query.iter().map(|(key, value)| (*key, value.as_str())).collect();
-            let (value, info) = self.read_enveloped(&with_query(path, &query), None).await?;
+            let (value, info) = match ahead.pop_front() {
+                Some(read) => read?,
+                None => self.read_page(path, page, per_page).await?,
+            };
             let found: Vec<T> = self.decode::<Option<Vec<T>>>(&call, value)?.unwrap_or_default();
             let (count, before) = (found.len() as u64, items.len());
             items.extend(found.into_iter().filter(|item| known.insert(id(item).to_owned())));
@@ -124,6 +130,10 @@ impl Client {
                     let message = format!("{call}: the list ended after {found} of {total} items");
                     return Err(Fault::own(ProviderError::new(message, Retry::Transient)));
                 }
+                Some(total) if page == 1 => {
+                    let pages = usize::try_from(total.div_ceil(full)).unwrap_or(MOST_PAGES).min(MOST_PAGES);
+                    ahead.extend(join_all((2..=pages).map(|page| self.read_page(path, page, per_page))).await);
+                }
                 Some(_) => {}
                 None if stuck || count < full || info.total_pages.is_some_and(|pages| page as u64 >= pages) => return Ok(items),
                 None => {}
@@ -131,6 +141,11 @@ impl Client {
         }
         let error = ProviderError::new(format!("{call}: the list has more than {MOST_PAGES} pages"), Retry::Stalled);
         Err(Fault::own(error))
+    }
+
+    async fn read_page(&self, path: &str, page: usize, per_page: u64) -> Result<(Value, Option<ResultInfo>), Fault> {
+        let (page, per_page) = (page.to_string(), per_page.to_string());
+        self.read_enveloped(&with_query(path, &[("page", &page), ("per_page", &per_page)]), None).await
     }
 
     /// Reads every page of a list that is paged by a cursor, its items under `key` of the result or the result itself.
@@ -192,13 +207,15 @@ impl Client {
         let mut waited = Duration::ZERO;
         let mut sent = 0;
         let mut fault = loop {
-            waited += match self.wait(&call, waited).await {
-                Ok(waited) => waited,
+            let slot = match self.turn(&call, &mut waited).await {
+                Ok(slot) => slot,
                 Err(fault) => break fault,
             };
             let request = self.request(method.clone(), path, &payload, header).timeout(self.patience.write);
             sent += 1;
-            let fault = match self.send(&call, request, ENVELOPE_LIMIT).await {
+            let answer = self.send(&call, request, ENVELOPE_LIMIT).await;
+            drop(slot);
+            let fault = match answer {
                 Ok(answer) => match self.opened(&call, &answer) {
                     Ok((value, _)) => match self.decode(&call, value) {
                         Ok(result) => return Ok(result),
@@ -233,9 +250,10 @@ impl Client {
         let mut waited = Duration::ZERO;
         let mut failures = 0;
         loop {
-            waited += self.wait(&call, waited).await?;
+            let slot = self.turn(&call, &mut waited).await?;
             let request = self.request(Method::GET, path, &Payload::Empty, header).timeout(self.patience.read);
             let outcome = self.send(&call, request, limit).await;
+            drop(slot);
             let again = match &outcome {
                 Ok(answer) => answer.status >= 500 || answer.status == 408,
                 Err(fault) => fault.status.is_none(),
@@ -251,25 +269,28 @@ impl Client {
         }
     }
 
-    /// Waits until the API may be called; `waited` counts towards what is bearable.
-    async fn wait(&self, call: &str, waited: Duration) -> Result<Duration, Fault> {
-        let mut total = Duration::ZERO;
-        loop {
-            let delay = self.pace.delay(Instant::now());
-            if delay.is_zero() {
-                return Ok(total);
-            }
-            if waited + total + delay > self.patience.wait {
-                let error = ProviderError::new(
-                    format!("{call}: too many calls; the API takes none for another {} s", delay.as_secs().max(1)),
-                    Retry::After(delay),
-                );
-                let hint = "wait, or give the daemon a token of its own: the limit is shared by all that use this one";
-                return Err(Fault { status: Some(429), ..Fault::own(error.hint(hint)) });
+    /// Waits until the API may be called, and for a slot; `waited` counts towards what is bearable, the wait for others that
+    /// have the slots does not.
+    async fn turn(&self, call: &str, waited: &mut Duration) -> Result<Option<SemaphorePermit<'_>>, Fault> {
+        let bearable = |waited: Duration| self.patience.wait.saturating_sub(waited);
+        // Who cannot bear it need not stand in line to hear so.
+        let held = self.pace.held(Instant::now());
+        if held > bearable(*waited) {
+            return Err(too_many(call, held));
+        }
+        let slot = self.pace.slot().await;
+        let placed = self.pace.place(Instant::now(), bearable(*waited));
+        let mut delay = placed.map_err(|delay| too_many(call, delay))?;
+        while !delay.is_zero() {
+            if delay > bearable(*waited) {
+                return Err(too_many(call, delay));
             }
             tokio::time::sleep(delay).await;
-            total += delay;
+            *waited += delay;
+            // Somebody else may have been refused meanwhile.
+            delay = self.pace.held(Instant::now());
         }
+        Ok(slot)
     }
 
     fn request(&self, method: Method, path: &str, payload: &Payload, header: Header<'_>) -> reqwest::RequestBuilder {
@@ -293,8 +314,6 @@ impl Client {
     }
 
     async fn send(&self, call: &str, request: reqwest::RequestBuilder, limit: usize) -> Result<Answer, Fault> {
-        // The semaphore is never closed.
-        let _slot = self.slots.acquire().await.ok();
         let transport = |error: reqwest::Error| fault::transport(call, &error);
         let mut response = request.send().await.map_err(transport)?;
         let (status, headers) = (response.status().as_u16(), response.headers().clone());
@@ -316,7 +335,7 @@ impl Client {
         let Answer { status, headers, body } = answer;
         let ray = headers.get("cf-ray").and_then(|v| v.to_str().ok()).map(|ray| fault::shown(&self.fit(ray.to_owned())));
         let challenge = headers.get("cf-mitigated").is_some_and(|v| v == "challenge");
-        let wait = (*status == 429).then(|| self.pace.delay(Instant::now()));
+        let wait = (*status == 429).then(|| self.pace.held(Instant::now()));
         match envelope::open(body) {
             Body::Success(value, info) if (200..300).contains(status) => Ok((value, info)),
             Body::Errors(mut errors) => {
@@ -351,6 +370,14 @@ fn bearer(token: &Secret) -> Option<HeaderValue> {
     let mut value = HeaderValue::from_str(&format!("Bearer {}", token.expose_text()?)).ok()?;
     value.set_sensitive(true);
     Some(value)
+}
+
+/// The API would refuse the call, and so it is not made.
+fn too_many(call: &str, delay: Duration) -> Fault {
+    let (seconds, clock) = (delay.as_secs().max(1), fault::clock(delay));
+    let message = format!("{call}: too many calls; the API takes none for another {seconds} s, until {clock}");
+    let error = ProviderError::new(message, Retry::After(delay)).hint(codes::LATER);
+    Fault { status: Some(429), ..Fault::own(error) }
 }
 
 fn unexpected(call: &str, answer: &Answer) -> Fault {

@@ -5,12 +5,11 @@
 //!
 //! **Invariant:** nobody looks at message text: codes and statuses decide. What a server says is shown escaped and
 //! cut; that it repeats none of our secrets was seen to before it came here.
-//!
-//! Facts: the codes are those that Cloudflare's own clients know; no complete list is published.
 
 use crate::model::Retry;
 use crate::provider::{Outcome, ProviderError};
 
+use super::codes;
 use super::envelope::ApiError;
 
 /// The most that is shown of what a server says, in characters.
@@ -46,7 +45,7 @@ impl Fault {
 
     /// Whether the thing that was asked for is not there (404, with one of the codes that say so or none).
     pub(super) fn is_missing(&self) -> bool {
-        self.status == Some(404) && (self.codes.is_empty() || self.codes.iter().any(|c| MISSING.contains(c)))
+        self.status == Some(404) && (self.codes.is_empty() || self.codes.iter().any(|c| codes::MISSING.contains(c)))
     }
 
     /// Whether the API knows no such path or method.
@@ -65,10 +64,6 @@ impl Fault {
     }
 }
 
-/// "Not found", for the several things that can be: a Worker, its service, its environment, a KV namespace; a DNS record, a
-/// ruleset, a rule, the entrypoint of a phase, a custom domain.
-const MISSING: [u64; 9] = [10007, 10090, 10092, 10013, 81044, 10001, 10002, 10003, 100_112];
-
 /// The fault of an answer with `status` whose body named `errors`.
 pub(super) fn refused(
     call: &str,
@@ -83,6 +78,7 @@ pub(super) fn refused(
     let mut facts = vec![format!("HTTP {status}")];
     facts.extend(codes.iter().map(|code| format!("code {code}")));
     facts.extend(ray.map(|ray| format!("cf-ray {ray}")));
+    facts.extend(wait.map(|wait| format!("not before {}", clock(wait))));
     let (hint, retry) = advice(status, &codes);
     let retry = wait.map_or(retry, Retry::After);
     let mut error = ProviderError::new(format!("{call}: {} ({})", shown(&said), facts.join(", ")), retry);
@@ -105,6 +101,11 @@ pub(super) fn foreign(call: &str, status: u16, ray: Option<&str>, challenge: boo
         fault.error.retry = Retry::Transient;
     }
     fault
+}
+
+/// What the clock will show in a while.
+pub(super) fn clock(wait: std::time::Duration) -> String {
+    (chrono::Utc::now() + wait).format("%Y-%m-%d %H:%M:%S UTC").to_string()
 }
 
 fn facts(status: u16, ray: Option<&str>) -> String {
@@ -167,68 +168,18 @@ fn default_words(status: u16) -> &'static str {
 
 /// What to do about it, and when it makes sense to try again.
 fn advice(status: u16, codes: &[u64]) -> (Option<&'static str>, Retry) {
-    if let Some(advice) = codes.iter().find_map(|code| advice_of_code(*code)) {
+    if let Some(advice) = codes.iter().find_map(|code| codes::advice(*code)) {
         return (Some(advice.0), advice.1);
     }
     match status {
         300..=399 => (Some("set the endpoint to the address that it redirects to"), Retry::Stalled),
-        401 | 403 => (Some(TOKEN), Retry::Stalled),
+        401 | 403 => (Some(codes::TOKEN), Retry::Stalled),
         404 => (Some("check the endpoint and `account_id` of the target"), Retry::Stalled),
         408 | 409 | 425 => (None, Retry::Transient),
         413 => (Some("make the Worker smaller"), Retry::Stalled),
-        429 => {
-            (Some("wait, or give the daemon a token of its own: the limit is shared by all that use this one"), Retry::Transient)
-        }
+        429 => (Some(codes::LATER), Retry::Transient),
         400..=499 => (None, Retry::Stalled),
         _ => (None, Retry::Transient),
-    }
-}
-
-const TOKEN: &str = "check the target's `api_token`: it must be active and allowed Workers Scripts Write, \
-                     Workers KV Storage Write, and for routes Workers Routes Write and Zone Read";
-
-fn advice_of_code(code: u64) -> Option<(&'static str, Retry)> {
-    let stalled = |hint| Some((hint, Retry::Stalled));
-    let transient = |hint| Some((hint, Retry::Transient));
-    match code {
-        // Authentication, and the scope of the token.
-        10000 | 10001 | 9106 | 9109 | 6003 | 6111 => stalled(TOKEN),
-        7000 | 7003 => stalled("check the target's endpoint and `account_id`: the API knows no such path"),
-        10007 | 10090 | 10092 => stalled("the Worker is not there (any more); the next plan shows what is"),
-        10021 => stalled("the runtime refused the code or a binding, as the message says; fix the Worker's source or definition"),
-        10027 => stalled("the Worker is too large for the account's plan; leave modules out or split it"),
-        10049 => transient("the preview token ran out; it is made anew"),
-        10053 => stalled("the Worker has a binding of that name and another sort; delete that one or rename yours"),
-        10056 => stalled("no such binding; somebody deleted it meanwhile, plan again"),
-        10057 => transient("a binding that was to be kept is gone; the next plan sees the Worker as it is now"),
-        10063 => stalled("register a workers.dev name for the account, or set `workers_dev = false`"),
-        10031 | 10032 => stalled("choose another workers.dev name for the account"),
-        10020 => stalled("the route's pattern is taken; remove the other route or change the pattern"),
-        10014 => stalled("a KV namespace of that title is there and not ours: `adopt = true` takes it over"),
-        10064 => stalled("another Worker is bound to it; remove that binding first"),
-        10200 => stalled("no such workflow"),
-        10214 | 10215 => stalled("the newest version of the Worker is not deployed; deploy it or finish the gradual deployment"),
-        10220 => stalled("a secret changed since that version; it is uploaded anew"),
-        10222 => stalled("that version is gone; it is uploaded anew"),
-        100_402 | 100_405 | 100_406 => {
-            stalled("the Worker owns Durable Objects whose exports do not fit; change them with their own tool")
-        }
-        10006 => stalled("the R2 bucket of a binding is not there; create it or remove the binding"),
-        7404 => stalled("the D1 database of a binding is not there; create it or remove the binding"),
-        81044 => stalled("the DNS record is not there (any more); the next plan shows what is"),
-        81053 | 81054 => {
-            stalled("a CNAME stands alone under its name: remove the other records of that name, or use another name")
-        }
-        81057 | 81058 => stalled("the same DNS record is there and not ours: `adopt = true` takes it over"),
-        1004 | 9003..=9041 => stalled("the DNS record makes no sense to the API, as the message says; fix its definition"),
-        1043 => stalled("the record belongs to a custom domain of a Worker; define it as `[domain.…]` instead"),
-        10003 => stalled("the zone has no rules of that phase"),
-        20126..=20128 | 20217 => stalled("the rule does not go with those of the zone, as the message says; fix its definition"),
-        100_114 => stalled("the host does not lie in the zone; check `hostname` and `zone_name`"),
-        100_116 => stalled("the host is a custom domain of another Worker; take it away from that one first"),
-        100_117 => stalled("the host has DNS records of its own; remove them, since a custom domain brings its record"),
-        1012 | 1094 => stalled("the API takes no such purge; check `purge` of the Worker"),
-        _ => None,
     }
 }
 
@@ -264,9 +215,8 @@ mod tests {
         assert_eq!(fault.error.to_string(), "GET /x: Authentication error (HTTP 403, code 10000, cf-ray 8f-FRA)");
         assert!(fault.error.hint.unwrap().contains("api_token"));
         assert_eq!(fault.error.retry, Retry::Stalled);
-        for code in [7003, 9109, 10007, 10014, 10021, 10027, 10053, 10057, 10063, 10214, 10220, 100_402] {
-            assert!(refused("x", 400, &[api(code, "m")], None, None).error.hint.is_some(), "{code}");
-        }
+        let later = refused("GET /x", 429, &[], None, Some(std::time::Duration::from_secs(300)));
+        assert!(later.error.message.contains("not before 2") && later.error.message.ends_with(" UTC)"), "{}", later.error);
     }
 
     #[test]

@@ -16,10 +16,11 @@ use serde::Serialize;
 use crate::model::{Address, Marker, Retry, canonical_digest};
 use crate::provider::ProviderError;
 
+use super::carry_out::Uploaded;
 use super::client::Client;
 use super::fault::Fault;
 use super::path::{Grammar, path, with_query};
-use super::wire::{RouteItem, ScriptItem, WorkerItem, Zone};
+use super::wire::{RouteItem, ScriptItem, Subdomain, WorkerItem, Zone};
 
 /// Which account is read, and what of it never changes.
 pub(super) struct Account {
@@ -194,6 +195,18 @@ impl Lists {
     /// Whether the Worker still has the fingerprint `expected`.
     pub(super) fn still(&self, script: &str, expected: &str) -> bool {
         self.fingerprint(script, &zones_of(expected)).is_some_and(|found| found == expected)
+    }
+
+    /// Whether the Worker is what its first upload made it, and nothing else.
+    pub(super) fn is_as_uploaded(&self, script: &str, uploaded: &Uploaded) -> bool {
+        self.scripts.get(script).is_some_and(|item| {
+            item.modified_on.as_ref() == Some(&uploaded.modified_on) && item.etag.as_ref() == Some(&uploaded.etag)
+        })
+    }
+
+    /// Whether the Worker answers on the account's workers.dev name, where the list shows it.
+    pub(super) fn subdomain(&self, script: &str) -> Option<Subdomain> {
+        self.workers.get(script).map(|worker| worker.subdomain.clone())
     }
 
     /// Who owns the Worker, by its tags.

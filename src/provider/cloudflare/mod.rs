@@ -11,8 +11,10 @@
 //! so is that of an order of which a part was carried out before another was refused: the journal looks before anything
 //! is repeated. What is not ours on a Worker (bindings, secrets, crons, routes, tags) is kept.
 
+mod budget;
 mod carry_out;
 mod client;
+mod codes;
 mod collection;
 mod envelope;
 mod fault;
@@ -37,12 +39,13 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 
-use crate::model::{ObservedState, Retry, Secret, SecretResolver, Spec, WorkerSpec};
+use crate::model::{Kind, ObservedState, Retry, Secret, SecretResolver, Spec, WorkerSpec};
 use crate::provider::{Order, Outcome, Provider, ProviderError, Query};
 
 use client::Client;
 use lists::Account;
 
+pub use pace::Paces;
 pub use survey::{Asked, ModuleFile, Survey, Surveyed, SurveyedWorker, survey};
 
 /// How long calls may take, and how often a read is tried.
@@ -88,11 +91,15 @@ pub struct Options {
     pub secrets: Arc<dyn SecretResolver>,
     /// The client to call with; see [`http_client`]. `None` makes one.
     pub client: Option<reqwest::Client>,
-    /// How many calls are under way at once, and how many orders [`Provider::carry_out`] takes; at least 1.
-    pub concurrency: usize,
+    /// How fast each token may be used: shared by all that may use the same one.
+    pub paces: Paces,
     /// How long calls may take.
     pub patience: Patience,
 }
+
+/// How many rounds of calls the orders of one batch take: the lists are read once before them and once after, so that a
+/// large batch costs fewer calls; a daemon that is told to stop ends the batch in hand.
+const ROUNDS: usize = 4;
 
 /// A Cloudflare account, or an edge, for one environment.
 pub struct CloudflareProvider {
@@ -100,6 +107,7 @@ pub struct CloudflareProvider {
     account: Account,
     secrets: Arc<dyn SecretResolver>,
     settle: Duration,
+    /// How many things are read at once.
     concurrency: usize,
 }
 
@@ -108,7 +116,7 @@ pub struct CloudflareProvider {
 /// # Errors
 /// Where the endpoint, the account id or the token is of no usable form, or no TLS is to be had.
 pub fn connect(options: Options) -> Result<CloudflareProvider, ProviderError> {
-    let Options { endpoint, account_id, token, settle, secrets, client, concurrency, patience } = options;
+    let Options { endpoint, account_id, token, settle, secrets, client, paces, patience } = options;
     let endpoint = checked_endpoint(&endpoint)?;
     if account_id.len() != 32 || !account_id.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f')) {
         let error = ProviderError::new("the target's `account_id` is not 32 lower-case hex digits", Retry::Stalled);
@@ -118,13 +126,12 @@ pub fn connect(options: Options) -> Result<CloudflareProvider, ProviderError> {
         Some(client) => client,
         None => http_client(&patience)?,
     };
-    let concurrency = concurrency.max(1);
     Ok(CloudflareProvider {
-        client: Client::new(http, endpoint, &token, concurrency, patience)?,
+        client: Client::new(http, endpoint, &token, &paces, patience)?,
         account: Account::new(account_id),
         secrets,
         settle,
-        concurrency,
+        concurrency: paces.width(),
     })
 }
 
@@ -194,6 +201,10 @@ impl Provider for CloudflareProvider {
         observe::observe(self, query).boxed()
     }
 
+    fn hides(&self, kind: Kind) -> bool {
+        kind == Kind::Worker || collection::sort(kind).is_some_and(collection::Sort::is_deep)
+    }
+
     fn carry_out<'a>(&'a self, orders: &'a [Order]) -> BoxFuture<'a, Vec<Outcome>> {
         carry_out::carry_out(self, orders).boxed()
     }
@@ -209,7 +220,7 @@ impl Provider for CloudflareProvider {
     }
 
     fn batch(&self) -> usize {
-        self.concurrency
+        self.concurrency * ROUNDS
     }
 
     fn settle(&self) -> Duration {

@@ -57,7 +57,7 @@ pub(super) async fn observe(provider: &CloudflareProvider, query: &Query) -> Res
     if let Some(lists) = lists {
         let mut reads = Vec::new();
         for (key, lookup) in workers {
-            reads.push(read_worker(provider, &lists, key, lookup, query.deep).boxed());
+            reads.push(read_worker(provider, &lists, key, lookup, query.is_in_full(key)).boxed());
         }
         let read: Vec<_> = futures_util::stream::iter(reads).buffered(provider.concurrency).collect().await;
         state.extend(read);

@@ -25,8 +25,6 @@ use super::wire::{Deployments, Schedules, ScriptItem, Subdomain, Version};
 /// The version that takes all requests.
 #[derive(Debug)]
 pub(super) struct Active {
-    /// The deployment's id.
-    pub(super) deployment: String,
     /// The version's id.
     pub(super) version: String,
 }
@@ -36,7 +34,7 @@ pub(super) struct Active {
 pub(super) struct Live {
     /// In the shape of [`crate::model::Spec::properties`], routes aside.
     pub(super) properties: Properties,
-    /// `version_id`, `deployment_id`, `etag`.
+    /// `version_id`, `etag`.
     pub(super) attributes: BTreeMap<String, String>,
     /// The active version, `None` where nothing was ever deployed.
     pub(super) version: Option<Version>,
@@ -69,7 +67,7 @@ pub(super) async fn active(client: &Client, account: &Account, script: &str) -> 
         return Err(Fault::own(error.hint(hint)));
     };
     Grammar::Id.check(&share.version_id).map_err(Fault::own)?;
-    Ok(Some(Active { deployment: first.id, version: share.version_id }))
+    Ok(Some(Active { version: share.version_id }))
 }
 
 /// One version.
@@ -186,7 +184,7 @@ fn settings(item: Option<&ScriptItem>) -> Properties {
 
 /// What is recorded of a Worker besides its properties.
 pub(super) fn attributes(active: &Active, etag: &str) -> BTreeMap<String, String> {
-    [("version_id", active.version.as_str()), ("deployment_id", &active.deployment), ("etag", etag)]
+    [("version_id", active.version.as_str()), ("etag", etag)]
         .into_iter()
         .map(|(key, value)| (key.to_owned(), value.to_owned()))
         .collect()

@@ -70,7 +70,6 @@ pub(super) struct Deployments {
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default)]
 pub(super) struct Deployment {
-    pub(super) id: String,
     #[serde(deserialize_with = "or_default")]
     pub(super) versions: Vec<Share>,
 }

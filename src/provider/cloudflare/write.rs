@@ -33,6 +33,11 @@ impl<'a> Writer<'a> {
         Self { provider, wrote: false }
     }
 
+    /// For what follows an effect of the same order.
+    pub(super) fn after_effect(provider: &'a CloudflareProvider) -> Self {
+        Self { provider, wrote: true }
+    }
+
     /// Writes; a failure is final for the order.
     pub(super) async fn write(
         &mut self,

@@ -203,7 +203,11 @@ async fn too_many_calls_are_waited_for_and_not_for_ever() {
     assert!(matches!(error.retry, Retry::After(d) if d > Duration::from_secs(200)), "{error:?}");
     // And what is asked next is told the same without a call.
     world.proxy.reset();
-    let query = Query { instances: [(key, Lookup { claim: "a".into(), spec: None, owned: None })].into(), deep: false };
+    let query = Query {
+        instances: [(key, Lookup { claim: "a".into(), spec: None, owned: None })].into(),
+        deep: false,
+        ..Query::default()
+    };
     let error = world.provider.observe(&query).await.unwrap_err();
     assert!(matches!(error.retry, Retry::After(_)), "{error:?}");
     assert!(world.proxy.calls().is_empty());
@@ -241,6 +245,7 @@ async fn a_wrong_token_says_so_and_is_never_shown() {
     let query = Query {
         instances: [(key("production/worker.a@main"), Lookup { claim: "a".into(), spec: None, owned: None })].into(),
         deep: false,
+        ..Query::default()
     };
     let error = provider.observe(&query).await.unwrap_err();
     assert_eq!(error.retry, Retry::Stalled);
@@ -279,7 +284,11 @@ async fn an_endpoint_that_is_down_refuses_orders_and_observes_nothing() {
     let order = world.order(Action::Update, &key, Some(&spec)).await;
     let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let down = provider(free, "x", patience());
-    let query = Query { instances: [(key, Lookup { claim: "a".into(), spec: None, owned: None })].into(), deep: false };
+    let query = Query {
+        instances: [(key, Lookup { claim: "a".into(), spec: None, owned: None })].into(),
+        deep: false,
+        ..Query::default()
+    };
     let error = down.observe(&query).await.unwrap_err();
     assert_eq!(error.retry, Retry::Transient);
     assert!(whole(&error).contains("no connection"), "{}", whole(&error));
@@ -295,8 +304,11 @@ async fn garbage_and_contradictions_are_no_answers() {
     for body in ["<html>hello</html>", r#"{"success":false,"errors":null}"#, "", r#"{"success":true,"result":7}"#] {
         world.proxy.reset();
         world.proxy.inject(Method::GET, "/workers/scripts", 9, Fault::AnswerBefore(Answer::body(200, body)));
-        let query =
-            Query { instances: [(key.clone(), Lookup { claim: "a".into(), spec: None, owned: None })].into(), deep: false };
+        let query = Query {
+            instances: [(key.clone(), Lookup { claim: "a".into(), spec: None, owned: None })].into(),
+            deep: false,
+            ..Query::default()
+        };
         let found = world.provider.observe(&query).await;
         assert!(found.is_err(), "{body}: {found:?}");
         world.proxy.reset();
@@ -307,7 +319,11 @@ async fn garbage_and_contradictions_are_no_answers() {
     }
     let challenge = Answer::body(403, "<html>").header("cf-mitigated", "challenge").header("cf-ray", "8f00-FRA");
     world.proxy.inject(Method::GET, "/workers/scripts", 1, Fault::AnswerBefore(challenge));
-    let query = Query { instances: [(key, Lookup { claim: "a".into(), spec: None, owned: None })].into(), deep: false };
+    let query = Query {
+        instances: [(key, Lookup { claim: "a".into(), spec: None, owned: None })].into(),
+        deep: false,
+        ..Query::default()
+    };
     let error = world.provider.observe(&query).await.unwrap_err();
     assert!(whole(&error).contains("challenge") && whole(&error).contains("8f00-FRA"), "{}", whole(&error));
 }
@@ -344,8 +360,11 @@ async fn a_list_ends_whatever_the_server_says() {
     world.proxy.reset();
     let more = page(serde_json::json!({"total_count":5000,"page":1,"per_page":1000}));
     world.proxy.inject(Method::GET, "/namespaces", 99, Fault::AnswerBefore(Answer::body(200, &more)));
-    let query =
-        Query { instances: [(key, Lookup { claim: "wanted".into(), spec: Some(spec), owned: None })].into(), deep: false };
+    let query = Query {
+        instances: [(key, Lookup { claim: "wanted".into(), spec: Some(spec), owned: None })].into(),
+        deep: false,
+        ..Query::default()
+    };
     let error = world.provider.observe(&query).await.unwrap_err();
     assert!(whole(&error).contains("1000 of 5000"), "{}", whole(&error));
 }
@@ -357,7 +376,11 @@ async fn one_unreadable_kind_leaves_the_other_known() {
     applied(&mut world).await;
     let kv = key("production/kv.sessions@main");
     let lookup = |claim: &str| Lookup { claim: claim.into(), spec: None, owned: None };
-    let query = Query { instances: [(worker_key.clone(), lookup("a")), (kv.clone(), lookup("sessions"))].into(), deep: false };
+    let query = Query {
+        instances: [(worker_key.clone(), lookup("a")), (kv.clone(), lookup("sessions"))].into(),
+        deep: false,
+        ..Query::default()
+    };
     world.proxy.inject(Method::GET, "/namespaces", 1, Fault::AnswerBefore(Answer::error(403, 10000)));
     let state = world.provider.observe(&query).await.unwrap();
     assert!(state[&worker_key].present().is_some());

@@ -13,7 +13,7 @@ use trunkline::model::{
     Revision, Route, Secret, SecretError, SecretMark, SecretResolver, Spec, Value, WorkerSpec, canonical_digest,
 };
 use trunkline::plan::{Action, Change, Owned, Precondition};
-use trunkline::provider::cloudflare::{CloudflareProvider, Options, Patience, connect};
+use trunkline::provider::cloudflare::{CloudflareProvider, Options, Paces, Patience, connect};
 use trunkline::provider::{Lookup, Order, Outcome, Provider, Query, Receipt};
 
 use crate::proxy::Proxy;
@@ -70,6 +70,11 @@ pub(super) fn patience() -> Patience {
 
 /// A provider that calls `address` with `token`.
 pub(super) fn provider(address: SocketAddr, token: &str, patience: Patience) -> CloudflareProvider {
+    paced(address, token, patience, Paces::new(4))
+}
+
+/// The same with paces that others share.
+pub(super) fn paced(address: SocketAddr, token: &str, patience: Patience, paces: Paces) -> CloudflareProvider {
     // The second call in a process finds it installed.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     connect(Options {
@@ -79,7 +84,7 @@ pub(super) fn provider(address: SocketAddr, token: &str, patience: Patience) -> 
         settle: Duration::ZERO,
         secrets: Arc::new(Resolver),
         client: None,
-        concurrency: 4,
+        paces,
         patience,
     })
     .unwrap_or_else(|error| panic!("{error}"))
@@ -180,7 +185,7 @@ impl World {
         let owned = self.inventory.get(key).cloned();
         let claim = spec.map(Spec::claim).or(owned.as_ref().map(|o| o.claim.as_str())).expect("a claim").to_owned();
         let lookup = Lookup { claim, spec: spec.cloned(), owned };
-        let query = Query { instances: [(key.clone(), lookup)].into(), deep };
+        let query = Query { instances: [(key.clone(), lookup)].into(), deep, ..Query::default() };
         let lookup = query.instances[key].clone();
         let mut observed =
             self.provider.observe(&query).await.unwrap_or_else(|error| panic!("{error}")).remove(key).expect("an entry");

@@ -91,7 +91,7 @@ async fn a_commit_costs_what_it_changes() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_look_at_what_did_not_change_reads_lists_only_and_everything_now_and_then() {
+async fn a_look_at_what_did_not_change_reads_lists_and_a_few_in_turn() {
     let world = World::with_production().await;
     let mut text = world.production().replace("[edge.local]", "[environment.sync]\ninterval = \"1s\"\n\n[edge.local]");
     for n in 0..10 {
@@ -105,24 +105,20 @@ async fn a_look_at_what_did_not_change_reads_lists_only_and_everything_now_and_t
     let zone = zone(&world).await;
     tokio::time::sleep(Duration::from_millis(1_100)).await;
     let cost = passes.pass("production", false).await;
-    assert_eq!(cost.reads, lists(&zone), "no read for each Worker");
+    let (mut read, lists) = (cost.reads.clone(), lists(&zone));
+    read.retain(|line| lists.contains(line));
+    assert_eq!(read, lists);
+    assert_eq!(cost.reads.len(), lists.len() + 5 * 4, "no read for each Worker: {:?}", cost.reads);
     assert_eq!((cost.parsed, cost.read, cost.writes.len()), (0, 0, 0));
 
-    // No list shows crons: only the look that reads everything sees that somebody took one away.
+    // No list shows crons: they are seen when it is their Worker's turn. Five of the eleven are read in full at each look.
     world
         .foreign("PUT", "/accounts/00000000000000000000000000000000/workers/scripts/api-production/schedules", Some(json!([])))
         .await;
-    tokio::time::sleep(Duration::from_millis(1_100)).await;
-    assert_eq!(passes.pass("production", false).await.writes, NOTHING);
-    let id = "production".parse().unwrap();
-    let mut record = passes.context.store.environment(&id).unwrap().unwrap();
-    record.deep_at = record.deep_at.map(|at| at - Duration::from_secs(12));
-    passes.context.store.put_environment(&record).unwrap();
-    tokio::time::sleep(Duration::from_millis(1_100)).await;
-    let cost = passes.pass("production", false).await;
-    assert_eq!(cost.writes, ["PUT /workers/scripts/api-production/schedules"]);
-    tokio::time::sleep(Duration::from_millis(1_100)).await;
-    assert_eq!(passes.pass("production", false).await.reads, lists(&zone), "the next one is of lists again");
+    for writes in [&NOTHING[..], &["PUT /workers/scripts/api-production/schedules"]] {
+        tokio::time::sleep(Duration::from_millis(1_100)).await;
+        assert_eq!(passes.pass("production", false).await.writes, writes);
+    }
     drop(passes);
     world.end().await;
 }

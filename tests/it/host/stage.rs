@@ -55,7 +55,7 @@ impl Stage {
         let key = self.key(name);
         let owned = self.owned.get(&key).cloned();
         let lookup = Lookup { claim: path.to_owned(), spec: spec.cloned().map(Spec::File), owned };
-        let query = Query { instances: [(key.clone(), lookup)].into(), deep: false };
+        let query = Query { instances: [(key.clone(), lookup)].into(), deep: false, ..Query::default() };
         self.provider.observe(&query).await.unwrap().remove(&key).unwrap()
     }
 

@@ -224,7 +224,7 @@ pub(super) async fn observe(
 ) -> ObservedState {
     let reads = lookups.iter().map(|(key, lookup)| async move {
         let observed = match (sort(key.address.kind), lists.get(&key.address.kind)) {
-            (Some(sort), Some(Ok(all))) => one(provider, sort, all, (key, lookup), query.deep).await,
+            (Some(sort), Some(Ok(all))) => one(provider, sort, all, (key, lookup), query.is_in_full(key)).await,
             (_, Some(Err(fault))) => unknown(&fault.error),
             (_, None) | (None, _) => Observed::Unknown(format!("a {} does not live on this target", key.address.kind)),
         };

@@ -22,7 +22,7 @@ use crate::plan::{Action, Change, Precondition};
 use crate::provider::{Order, Outcome, ProviderError, Receipt};
 
 use super::CloudflareProvider;
-use super::carry_out::{Expected, copy, is_ours};
+use super::carry_out::{Expected, Uploaded, copy, is_ours};
 use super::client::Payload;
 use super::fault::Fault;
 use super::lists::{Lists, zones_of};
@@ -93,6 +93,33 @@ pub(super) async fn carry_out(
     }
 }
 
+/// Gives a new Worker its workers.dev name, or takes it away, where the list shows it otherwise: what a new one begins with
+/// is the account's affair. Whether anything was written.
+pub(super) async fn name_new(provider: &CloudflareProvider, lists: &Lists, order: &Order) -> Result<bool, Outcome> {
+    let mut work = Work {
+        provider,
+        lists,
+        order,
+        script: &order.change.claim,
+        before: Properties::new(),
+        after: order.change.after.clone().unwrap_or_default(),
+        writer: Writer::after_effect(provider),
+    };
+    work.write_subdomain(lists.subdomain(&order.change.claim)).await
+}
+
+/// What the answer to a first upload says of it.
+fn uploaded(made: &Json) -> Option<Uploaded> {
+    let text = |key: &str| made.get(key).and_then(Json::as_str);
+    // The id of the version without its hyphens, whatever the field is called.
+    let version = text("deployment_id").and_then(|id| uuid::Uuid::try_parse(id).ok())?;
+    Some(Uploaded {
+        version: version.hyphenated().to_string(),
+        etag: text("etag")?.to_owned(),
+        modified_on: text("modified_on")?.to_owned(),
+    })
+}
+
 impl Work<'_> {
     fn path(&self, segments: &[&str]) -> String {
         self.provider.account.script(self.script, segments)
@@ -145,14 +172,12 @@ impl Work<'_> {
             upload.say("assets", self.upload_assets().await?);
             let (payload, secrets) = upload.create(&[tag], &self.after).map_err(Outcome::Refused)?;
             let path = with_query(&self.path(&[]), &[("excludeScript", "true"), ("bindings_inherit", "strict")]);
-            self.writer.write(Method::PUT, &path, payload, &secrets).await?;
+            let made = self.writer.write(Method::PUT, &path, payload, &secrets).await?;
             boundary::reach("after_worker");
-            Expected::Operation
+            uploaded(&made).map_or(Expected::Operation, Expected::Uploaded)
         };
         self.write_crons(resumed).await?;
         self.write_routes(routes).await?;
-        // What a new Worker begins with is the account's affair, so it is asked.
-        self.write_subdomain().await?;
         Ok(expected)
     }
 
@@ -183,7 +208,7 @@ impl Work<'_> {
         }
         self.write_routes(routes).await?;
         if self.before.get("workers_dev") != self.after.get("workers_dev") {
-            self.write_subdomain().await?;
+            self.write_subdomain(None).await?;
         }
         Ok(expected)
     }

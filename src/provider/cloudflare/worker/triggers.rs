@@ -18,6 +18,7 @@ use super::super::fault::Fault;
 use super::super::path::{Grammar, path};
 use super::super::read;
 use super::super::upload::names;
+use super::super::wire::Subdomain;
 use super::Work;
 
 impl Work<'_> {
@@ -43,13 +44,19 @@ impl Work<'_> {
         Ok(())
     }
 
-    /// Switches the workers.dev name on or off, where it is not so; previews stay as they are.
-    pub(super) async fn write_subdomain(&mut self) -> Result<(), Outcome> {
+    /// Switches the workers.dev name on or off, where it is not so; previews stay as they are. `now` is how it is, where that
+    /// is known. Whether anything was written.
+    pub(super) async fn write_subdomain(&mut self, now: Option<Subdomain>) -> Result<bool, Outcome> {
         let wanted = matches!(self.after.get("workers_dev"), Some(Value::Bool(true)));
-        let now = read::subdomain(&self.provider.client, &self.provider.account, self.script).await;
-        let now = now.map_err(|fault| self.writer.unread(fault))?;
+        let now = match now {
+            Some(now) => now,
+            None => {
+                let now = read::subdomain(&self.provider.client, &self.provider.account, self.script).await;
+                now.map_err(|fault| self.writer.unread(fault))?
+            }
+        };
         if now.enabled == wanted {
-            return Ok(());
+            return Ok(false);
         }
         let mut body = json!({ "enabled": wanted });
         if let Some(previews) = now.previews_enabled {
@@ -58,7 +65,7 @@ impl Work<'_> {
         let path = self.path(&["subdomain"]);
         self.writer.write(Method::POST, &path, Payload::Json(body), &[]).await?;
         boundary::reach("after_subdomain");
-        Ok(())
+        Ok(true)
     }
 
     /// What of the routes is to be written.
