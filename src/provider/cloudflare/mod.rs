@@ -202,7 +202,7 @@ impl Provider for CloudflareProvider {
     }
 
     fn hides(&self, kind: Kind) -> bool {
-        kind == Kind::Worker || collection::sort(kind).is_some_and(collection::Sort::is_deep)
+        kind == Kind::Worker || collection::sort(kind).is_some_and(|sort| !sort.deep().is_empty())
     }
 
     fn carry_out<'a>(&'a self, orders: &'a [Order]) -> BoxFuture<'a, Vec<Outcome>> {

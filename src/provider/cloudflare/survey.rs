@@ -92,9 +92,6 @@ const JURISDICTIONS: [&str; 3] = ["default", "eu", "fedramp"];
 /// What lists do not show of a thing and definitions can say; each is read for every thing that has it.
 const DEEP: [&str; 2] = ["ingress", "read_replication"];
 
-/// How many calls are under way at once.
-const CONCURRENCY: usize = 16;
-
 /// No secret is needed to read.
 struct NoSecrets;
 
@@ -121,7 +118,7 @@ pub async fn survey(asked: Asked<'_>) -> Result<Survey, ProviderError> {
         settle: std::time::Duration::ZERO,
         secrets: std::sync::Arc::new(NoSecrets),
         client: None,
-        concurrency: CONCURRENCY,
+        paces: super::Paces::default(),
         patience: Patience::default(),
     })?;
     let mut reading = Reading { provider: &provider, kinds: &kinds, takes, survey: Survey::default(), read: 0, first: None };
