@@ -20,7 +20,7 @@ use crate::provider::cloudflare::path::{Grammar, path};
 use crate::provider::cloudflare::write::Writer;
 use crate::provider::{Order, Outcome};
 
-use super::{Failed, Sort, Thing, answered, picked, text};
+use super::{Failed, Seen, Sort, Thing, answered, picked, text};
 
 pub(super) struct CacheRule;
 
@@ -200,16 +200,14 @@ impl Sort for CacheRule {
         .boxed()
     }
 
-    fn read<'a>(
-        &'a self,
-        _provider: &'a CloudflareProvider,
-        mut thing: Thing,
-        _wanted: &'a Properties,
-    ) -> BoxFuture<'a, Result<Thing, Fault>> {
-        if let Some(place) = thing.attributes.remove(MISPLACED) {
-            thing.properties.insert("order".to_owned(), Value::Text(place));
+    /// Where a rule of ours stands among the others, if that is not where its place says.
+    fn seen(&self, mut properties: Properties, seen: &Seen<'_>) -> Properties {
+        let same =
+            |thing: &&Thing| ["ref", "zone_name"].iter().all(|field| thing.properties.get(*field) == properties.get(*field));
+        if let Some(place) = seen.all.iter().find(same).and_then(|thing| thing.attributes.get(MISPLACED)) {
+            properties.insert("order".to_owned(), Value::text(place));
         }
-        async move { Ok(thing) }.boxed()
+        properties
     }
 
     fn create<'a>(&'a self, writer: &'a mut Writer<'_>, order: &'a Order) -> BoxFuture<'a, Result<Thing, Failed>> {

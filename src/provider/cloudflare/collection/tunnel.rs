@@ -38,7 +38,10 @@ fn thing(json: &Json) -> Option<Thing> {
     if text(json, "deleted_at").is_some() {
         return None;
     }
-    Some(Thing::new(Kind::Tunnel, id, name, picked(json, &["name", "config_src"])))
+    let mut thing = Thing::new(Kind::Tunnel, id, name, picked(json, &["name", "config_src"]));
+    // The host that stands for it in DNS.
+    thing.attributes.insert("hostname".to_owned(), format!("{id}.cfargotunnel.com"));
+    Some(thing)
 }
 
 /// The whole configuration; empty where there is none yet.
