@@ -35,9 +35,11 @@ const WIDTH: usize = 16;
 #[derive(Debug, Clone)]
 pub struct Paces {
     width: usize,
-    /// By endpoint and the token's digest. A process sees a handful of tokens in its life.
-    by_token: Arc<Mutex<BTreeMap<(String, Digest), Arc<Pace>>>>,
+    by_token: Arc<Mutex<ByToken>>,
 }
+
+/// By endpoint and the token's digest. A process sees a handful of tokens in its life.
+type ByToken = BTreeMap<(String, Digest), Arc<Pace>>;
 
 impl Default for Paces {
     fn default() -> Self {

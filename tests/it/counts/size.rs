@@ -53,8 +53,9 @@ pub(super) async fn world(size: usize, interval: &str) -> World {
     for at in 0..size {
         let zone = ZONES[at % ZONES.len()];
         text.push_str(&format!(
-            "\n[worker.w{at:04}]\nmain = \"workers/w/index.js\"\nvars = {{ AT = \"at {at}\" }}\ntriggers = {{ crons = [\"{} 3 * * *\"] }}\nroutes = [{{ pattern = \"w{at}.{zone}/*\", zone_name = \"{zone}\" }}]\n",
-            at % 60
+            "\n[worker.w{at:04}]\nmain = \"workers/w/index.js\"\nvars = {{ AT = \"at {at}\" }}\ntriggers = {{ crons = [\"{} {} * * *\"] }}\nroutes = [{{ pattern = \"w{at}.{zone}/*\", zone_name = \"{zone}\" }}]\n",
+            at % 60,
+            at / 60
         ));
     }
     world.write("trunkline.toml", "format = 1\n");
@@ -66,11 +67,17 @@ pub(super) async fn world(size: usize, interval: &str) -> World {
     world
 }
 
+/// The list that comes in pages of a hundred.
+const PAGED: &str = "GET /workers/workers";
+
 /// The reads without those of further pages.
 fn lists(cost: &Cost) -> Vec<String> {
-    let mut lists = cost.reads.clone();
-    lists.dedup();
-    lists
+    let mut pages = 0;
+    let first = |line: &&String| {
+        pages += usize::from(*line == PAGED);
+        *line != PAGED || pages == 1
+    };
+    cost.reads.iter().filter(first).cloned().collect()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -99,7 +106,7 @@ async fn what_a_pass_reads_does_not_grow_with_the_number_of_workers_and_a_change
         let one = passes.pass("production", false).await;
         assert_eq!(one.writes, two);
         world.edit(FILE, "\"still at 7\"", "\"at last\"");
-        world.edit(FILE, "\"7 3 * * *\"", "\"7 4 * * *\"");
+        world.edit(FILE, "\"7 0 * * *\"", "\"7 9 * * *\"");
         world.edit(FILE, "w7.example.org/*\"", "w7.example.org/api/*\"");
         world.commit("A var, a cron and a route");
         let more = passes.pass("production", false).await;
