@@ -66,7 +66,11 @@ impl Account {
             owned: sought.owned.cloned(),
         };
         let instances = sought.into_iter().map(|(key, sought)| (key, lookup(sought))).collect();
-        self.world.provider.observe(&Query { instances, deep, ..Query::default() }).await.unwrap_or_else(|error| panic!("{error}"))
+        self.world
+            .provider
+            .observe(&Query { instances, deep, ..Query::default() })
+            .await
+            .unwrap_or_else(|error| panic!("{error}"))
     }
 
     /// The plan, from lists or from deep reads; what is as desired is recorded.
