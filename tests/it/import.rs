@@ -12,3 +12,5 @@ mod round_trips;
 mod scene;
 #[path = "import/verb.rs"]
 mod verb;
+#[path = "import/zones.rs"]
+mod zones;

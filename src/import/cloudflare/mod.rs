@@ -119,7 +119,7 @@ pub fn cloudflare(account: &Account<'_>, survey: &Survey) -> Imported {
     for (what, reason) in &survey.unread {
         making.leave(what, format!("it could not be read: {reason}"));
     }
-    for thing in &survey.things {
+    for thing in survey.things.iter().filter(|thing| !things::is_of_a_domain(thing, survey)) {
         things::carry(&mut making, thing);
     }
     for worker in &survey.workers {
