@@ -11,7 +11,7 @@ use super::import::{refuse_to_overwrite, report, root, wanted, write};
 use super::output::{Failure, note};
 use super::{ERROR, OK};
 use crate::import::{self, Account};
-use crate::model::{ApiToken, EdgeTarget, EnvironmentName, Kind, ResourceName, Secret, TargetKind};
+use crate::model::{EnvironmentName, Kind, ResourceName, Secret, TargetKind};
 use crate::provider::ProviderError;
 use crate::provider::cloudflare::{self, Survey};
 
@@ -73,7 +73,7 @@ pub(super) struct Asked {
 pub(super) async fn import(asked: &Asked) -> Result<u8, Failure> {
     let mut kinds = kinds(&asked.only)?;
     if asked.account.is_none() {
-        kinds.retain(|kind| is_of_edges(*kind, &asked.credential));
+        kinds.retain(|kind| TargetKind::edge_takes(*kind));
     }
     let filter = asked.filter.as_deref().map(glob).transpose()?;
     let root = root(&asked.out)?;
@@ -129,13 +129,6 @@ pub(super) async fn import(asked: &Asked) -> Result<u8, Failure> {
         note("`trunkline plan --worktree`, which shows nothing but what is adopted.");
     }
     Ok(OK)
-}
-
-/// Whether `kind` can live on an edge.
-fn is_of_edges(kind: Kind, credential: &ResourceName) -> bool {
-    let (endpoint, account_id) = (String::new(), OF_AN_EDGE.to_owned());
-    let api_token = ApiToken::Credential(credential.clone());
-    TargetKind::Edge(EdgeTarget { endpoint, account_id, api_token }).takes(kind)
 }
 
 /// The kinds of the words, all where there are none.

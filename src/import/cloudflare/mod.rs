@@ -56,7 +56,7 @@ pub fn kinds() -> BTreeMap<&'static str, BTreeSet<Kind>> {
 
 /// The section in which a kind is defined.
 fn section(kind: Kind) -> &'static str {
-    if kind.as_str() == "queue_consumer" { Kind::Queue.as_str() } else { kind.as_str() }
+    if kind == Kind::QueueConsumer { Kind::Queue.as_str() } else { kind.as_str() }
 }
 
 /// What the import makes on the way.
