@@ -11,7 +11,7 @@ use super::import::{refuse_to_overwrite, report, root, wanted, write};
 use super::output::{Failure, note};
 use super::{ERROR, OK};
 use crate::import::{self, Account};
-use crate::model::{EnvironmentName, Kind, ResourceName, Secret};
+use crate::model::{EnvironmentName, Kind, ResourceName, Secret, TargetKind};
 use crate::provider::ProviderError;
 use crate::provider::cloudflare::{self, Survey};
 
@@ -71,7 +71,10 @@ pub(super) struct Asked {
 
 /// Reads the account and writes definitions.
 pub(super) async fn import(asked: &Asked) -> Result<u8, Failure> {
-    let kinds = kinds(&asked.only)?;
+    let mut kinds = kinds(&asked.only)?;
+    if asked.account.is_none() {
+        kinds.retain(|kind| TargetKind::edge_takes(*kind));
+    }
     let filter = asked.filter.as_deref().map(glob).transpose()?;
     let root = root(&asked.out)?;
     let folder = format!("environments/{}", asked.environment);

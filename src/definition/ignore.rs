@@ -50,8 +50,10 @@ pub(super) fn checked(reading: &mut Reading<'_>, kind: Kind, written: &[Placed<S
     for Placed { place, value } in written {
         let (field, rest) = value.split_once('.').map_or((value.as_str(), None), |(field, rest)| (field, Some(rest)));
         if !known.contains(field) || rest.is_some_and(str::is_empty) {
-            let hint = did_you_mean(field, known.iter().copied()).unwrap_or_else(|| {
-                format!("write one of {}, as plans name them", known.iter().copied().collect::<Vec<_>>().join(", "))
+            let all = || known.iter().map(|field| format!("`{field}`")).collect::<Vec<_>>().join(", ");
+            let hint = did_you_mean(field, known.iter().copied()).unwrap_or_else(|| match known.is_empty() {
+                true => format!("a {kind} has none: remove `ignore`"),
+                false => format!("write one of {}, as plans name them", all()),
             });
             let message = format!("`{}` is no field of a {kind} that can be left as it is", shown(value));
             reading.fault(Fault::new(*place, message).hint(hint));

@@ -6,9 +6,13 @@ mod account;
 mod bad_account;
 #[path = "import/cases.rs"]
 mod cases;
+#[path = "import/kinds.rs"]
+mod kinds;
 #[path = "import/round_trips.rs"]
 mod round_trips;
 #[path = "import/scene.rs"]
 mod scene;
 #[path = "import/verb.rs"]
 mod verb;
+#[path = "import/zones.rs"]
+mod zones;

@@ -56,7 +56,7 @@ pub fn kinds() -> BTreeMap<&'static str, BTreeSet<Kind>> {
 
 /// The section in which a kind is defined.
 fn section(kind: Kind) -> &'static str {
-    if kind.as_str() == "queue_consumer" { Kind::Queue.as_str() } else { kind.as_str() }
+    if kind == Kind::QueueConsumer { Kind::Queue.as_str() } else { kind.as_str() }
 }
 
 /// What the import makes on the way.
@@ -119,7 +119,7 @@ pub fn cloudflare(account: &Account<'_>, survey: &Survey) -> Imported {
     for (what, reason) in &survey.unread {
         making.leave(what, format!("it could not be read: {reason}"));
     }
-    for thing in &survey.things {
+    for thing in survey.things.iter().filter(|thing| !things::is_of_a_domain(thing, survey)) {
         things::carry(&mut making, thing);
     }
     for worker in &survey.workers {

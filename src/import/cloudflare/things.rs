@@ -6,7 +6,7 @@ use super::super::sketch::TableSketch;
 use super::{Making, section};
 use crate::definition::{FIELDS, Form};
 use crate::model::{Kind, Properties, Value};
-use crate::provider::cloudflare::Surveyed;
+use crate::provider::cloudflare::{Survey, Surveyed};
 
 /// What a DNS record of a tunnel says, behind the tunnel's id.
 const TUNNELS: &str = ".cfargotunnel.com";
@@ -36,6 +36,14 @@ pub(super) fn carry(making: &mut Making<'_>, thing: &Surveyed) {
             making.suspended.insert((kind, key), (table, todo));
         }
     }
+}
+
+/// Whether it is the record that a custom domain brings with it, which nobody can change.
+pub(super) fn is_of_a_domain(thing: &Surveyed, survey: &Survey) -> bool {
+    let text = |field: &str| thing.properties.get(field).and_then(Value::as_text);
+    thing.kind == Kind::Dns
+        && (text("type"), text("content")) == (Some("AAAA"), Some("100::"))
+        && survey.things.iter().any(|other| other.kind == Kind::Domain && Some(other.claim.as_str()) == text("name"))
 }
 
 /// The keys of a thing, from its properties.

@@ -124,7 +124,7 @@ pub async fn survey(asked: Asked<'_>) -> Result<Survey, ProviderError> {
     let mut reading = Reading { provider: &provider, kinds: &kinds, takes, survey: Survey::default(), read: 0, first: None };
     let zones = reading.zones().await;
     // What takes the messages of queues stands in their list.
-    for kind in kinds.iter().filter(|kind| kind.as_str() != "queue_consumer") {
+    for kind in kinds.iter().filter(|kind| **kind != Kind::QueueConsumer) {
         if let Some(sort) = collection::sort(*kind) {
             Box::pin(reading.things(sort, &zones)).await;
         }

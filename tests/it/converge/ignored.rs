@@ -11,7 +11,7 @@ async fn what_is_ignored_is_made_once_and_then_left_to_others() {
     world.edit(
         PRODUCTION,
         "[worker.api]\n",
-        "[worker.api]\nignore = [\"bindings.GREETING\", \"crons\", \"compatibility_date\"]\n",
+        "[worker.api]\nignore = [\"bindings.GREETING\", \"bindings.KEY\", \"crons\", \"compatibility_date\"]\n",
     );
     world.commit("Leave some of it to others");
     world.apply();
@@ -44,7 +44,7 @@ async fn what_is_ignored_is_made_once_and_then_left_to_others() {
     assert_eq!(settings["compatibility_date"], "2026-11-01");
 
     // What is no longer ignored is put right.
-    world.edit(PRODUCTION, "ignore = [\"bindings.GREETING\", \"crons\", \"compatibility_date\"]\n", "");
+    world.edit(PRODUCTION, "ignore = [\"bindings.GREETING\", \"bindings.KEY\", \"crons\", \"compatibility_date\"]\n", "");
     world.commit("All of it is ours again");
     world.apply();
     world.assert_converged();

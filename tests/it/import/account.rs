@@ -7,6 +7,7 @@ use trunkline::model::Kind;
 
 use super::scene::{ENVIRONMENT, apply, assert_taken_over, desired, import, import_as, plan, run};
 use crate::converge::scene::{ACCOUNT, bindings, foreign_namespace, kv, script, wrangler};
+use crate::proxy::Call;
 use crate::world::World;
 
 /// A Worker with everything that wrangler can give one here.
@@ -47,7 +48,7 @@ fn project(world: &World, kv: &str) {
         "triggers": { "crons": ["0 4 29 2 *", "*/5 * * * MON-FRI"] },
         "routes": [
             { "pattern": "app.example.com/*", "zone_name": "example.com" },
-            { "pattern": "*.example.org/a%20b", "zone_name": "example.org" },
+            { "pattern": "*.example.org/a-b/*", "zone_name": "example.org" },
         ],
         "workers_dev": true,
         "observability": { "enabled": true, "head_sampling_rate": 0.25 },
@@ -162,18 +163,48 @@ async fn what_definitions_cannot_say_is_named_and_stays() {
 #[tokio::test(flavor = "multi_thread")]
 async fn hundreds_of_things_are_all_there_and_a_filter_takes_some() {
     let world = World::empty().await;
-    for n in 0..1_050 {
+    for n in 0..300 {
         world.foreign("POST", &kv(""), Some(json!({ "title": format!("ns {n}") }))).await;
+    }
+    world.upload_foreign(ACCOUNT, "api", "export default { fetch() { return new Response('api'); } };").await;
+    for n in 0..60 {
+        let name = format!("z{n}.example.com");
+        let zone = world.foreign("GET", &format!("/zones?name={name}"), None).await[0]["id"].as_str().unwrap().to_owned();
+        let route = json!({ "pattern": format!("{name}/*"), "script": "api" });
+        world.foreign("POST", &format!("/zones/{zone}/workers/routes"), Some(route)).await;
     }
     world.proxy.reset();
     let ran = import(&world, &[]);
     assert_eq!(ran.status, 0, "{}", ran.err);
-    assert_eq!(world.proxy.calls().iter().filter(|call| call.path.contains("/namespaces")).count(), 2, "two pages");
-    assert_eq!(desired(&world, ENVIRONMENT).len(), 1_050);
-    assert_taken_over(&world, &[]);
+    let of_zones = |call: &Call| call.path.ends_with("/v4/zones") && call.query.contains("page=");
+    let pages = world.proxy.calls().into_iter().filter(of_zones).count();
+    assert_eq!(pages, 2, "sixty zones are two pages");
+    let all = desired(&world, ENVIRONMENT);
+    assert_eq!(all.len(), 301);
+    let worker = &all[&(Kind::Worker, "api".to_owned())];
+    assert_eq!(worker["routes"].as_table().unwrap().len(), 60);
+    assert_taken_over(&world, &["api"]);
 
     let ran = import_as(&world, "some", &["--only", "kv", "--filter", "ns 10?"]);
     assert_eq!(ran.status, 0, "{}", ran.err);
     assert_eq!(desired(&world, "some").len(), 10);
+    world.end().await;
+}
+
+/// Without an account it is an edge, of which only what edges have is read.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_edge_is_imported_as_one() {
+    let world = World::empty().await;
+    foreign_namespace(&world, "ads").await;
+    world.upload_foreign(ACCOUNT, "api", "export default { fetch() { return new Response('api'); } };").await;
+    let (endpoint, out) = (world.endpoint(), world.path("clone"));
+    let arguments = ["import", "cloudflare", "--endpoint", &endpoint, "--environment", ENVIRONMENT, "--out"];
+    let ran = run(&world, &[&arguments[..], &[out.to_str().unwrap()]].concat());
+    assert!(ran.status == 0 && !ran.err.contains("Not carried"), "{ran:?}");
+    let targets = std::fs::read_to_string(world.path("clone/environments/live/targets.toml")).unwrap();
+    assert!(targets.contains("[edge.main]") && !targets.contains("account_id"), "{targets}");
+    assert_eq!(desired(&world, ENVIRONMENT).len(), 2);
+    assert!(!world.proxy.calls().iter().any(|call| call.path.contains("dns_records")), "no edge has records");
+    assert_taken_over(&world, &["api"]);
     world.end().await;
 }

@@ -27,7 +27,7 @@ async fn what_is_wrong_is_said_and_nothing_is_written() {
         (vec!["--endpoint", &endpoint, "--account", "0123"], 1, "not 32 lower-case hex digits"),
         (vec!["--endpoint", "http://example.com/client/v4"], 1, "would send the token in the clear"),
         (vec!["--endpoint", "http://127.0.0.1:9/client/v4", "--only", "kv"], 1, "error:"),
-        (vec!["--endpoint", &endpoint, "--only", "kw"], 1, "did you mean `kv`"),
+        (vec!["--endpoint", &endpoint, "--only", "workers"], 1, "did you mean `worker`"),
         (vec!["--endpoint", &endpoint, "--filter", "a[b"], 1, "is no pattern"),
         (vec!["--endpoint", &endpoint, "--filter", "no such*"], 1, "Nothing was found"),
         (vec![], 64, "--account"),
@@ -53,7 +53,7 @@ async fn an_account_that_the_token_may_not_see_is_an_error_and_one_list_of_it_a_
     for ending in ["/namespaces", "/buckets", "/scripts", "/zones"] {
         world.proxy.inject(http::Method::GET, ending, 100, Fault::AnswerBefore(Answer::error(404, 7003)));
     }
-    let ran = import(&world, &[]);
+    let ran = import(&world, &["--only", "kv,r2,worker"]);
     assert!(ran.status == 1 && ran.err.contains("error:"), "{ran:?}");
     assert!(!world.path("clone/environments").exists());
     world.proxy.reset();

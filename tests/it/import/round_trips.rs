@@ -7,6 +7,7 @@ use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 
 use super::scene::{apply, desired, import_as, run};
+use crate::converge::scene::ACCOUNT;
 use crate::world::World;
 
 #[derive(Debug, Clone)]
@@ -25,8 +26,10 @@ fn things() -> impl Strategy<Value = Vec<Written>> {
 
 /// The definitions of case `n`, each name once.
 fn definitions(world: &World, n: usize, things: &[Written]) -> String {
-    let mut text =
-        format!("[edge.main]\nendpoint = {:?}\napi_token = {{ credential = \"cloudflare-token\" }}\n", world.endpoint());
+    let mut text = format!(
+        "[cloudflare.main]\naccount_id = \"{ACCOUNT}\"\nendpoint = {:?}\napi_token = {{ credential = \"cloudflare-token\" }}\n",
+        world.endpoint()
+    );
     let mut names = BTreeSet::new();
     for (index, thing) in things.iter().enumerate() {
         let (kind, name) = match thing {
@@ -65,10 +68,12 @@ async fn what_was_applied_is_imported_as_it_was_written() {
         prop_assert_eq!(ran.status, 0, "{:?}", ran);
         prop_assert!(!ran.err.contains("Not carried"), "{}", ran.err);
         prop_assert_eq!(desired(&world, &made), desired(&world, &live));
-        // Whoever takes over the same has nothing to do.
-        std::fs::remove_dir_all(world.path(&format!("clone/environments/{made}"))).unwrap();
+        // Whoever takes over the same has nothing to do; two environments that claim one thing are a fault.
+        let (from, aside) = (world.path(&format!("clone/environments/{made}")), world.path("aside"));
+        std::fs::rename(&from, &aside).unwrap();
         let plan = run(&world, &["plan", &live, "--worktree", world.path("clone").to_str().unwrap()]);
         prop_assert_eq!(plan.status, 0, "{}{}", plan.out, plan.err);
+        std::fs::rename(&aside, &from).unwrap();
         std::fs::remove_dir_all(world.path(&format!("clone/environments/{live}"))).unwrap();
         Ok(())
     });

@@ -8,6 +8,7 @@ use trunkline::definition::{Cache, resolve};
 use trunkline::model::{EnvironmentId, Kind, Properties};
 use trunkline::source::{Folder, Limits};
 
+use crate::converge::scene::ACCOUNT;
 use crate::world::{Ran, TOKEN, World};
 
 /// The environment that tests import.
@@ -38,7 +39,8 @@ pub(super) fn import(world: &World, further: &[&str]) -> Ran {
 pub(super) fn import_as(world: &World, environment: &str, further: &[&str]) -> Ran {
     let (endpoint, out) = (world.endpoint(), world.path("clone"));
     let fixed = ["import", "cloudflare", "--endpoint", &endpoint, "--environment", environment, "--out", out.to_str().unwrap()];
-    run(world, &[&fixed, further].concat())
+    // As an account, so that what edges do not have is there too; an edge takes any.
+    run(world, &[&fixed[..], &["--account", ACCOUNT], further].concat())
 }
 
 /// The plan of the environment as JSON.
