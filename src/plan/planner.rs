@@ -19,8 +19,8 @@ use super::rollout::{Course, Rolling, Steering, Warning, course};
 use super::survey::{Standing, Survey, Wanted, survey};
 use super::why;
 use crate::model::{
-    Address, DesiredState, Identity, InstanceKey, ObservedState, Pending, Present, Properties, ResourceName, SecretMark,
-    TRAFFIC, TargetName, Value, canonical_digest,
+    Address, DesiredState, Identity, InstanceKey, ObservedState, Pending, Present, Properties, ResourceName, SecretMark, TRAFFIC,
+    TargetName, Value, canonical_digest,
 };
 
 /// All that a plan follows from.

@@ -114,11 +114,10 @@ impl Active {
 
     /// What is recorded of a Worker besides its properties.
     pub(super) fn attributes(&self, etag: &str) -> BTreeMap<String, String> {
-        let mut attributes: BTreeMap<String, String> =
-            [("version_id", self.version.as_str()), ("etag", etag)]
-                .into_iter()
-                .map(|(key, value)| (key.to_owned(), value.to_owned()))
-                .collect();
+        let mut attributes: BTreeMap<String, String> = [("version_id", self.version.as_str()), ("etag", etag)]
+            .into_iter()
+            .map(|(key, value)| (key.to_owned(), value.to_owned()))
+            .collect();
         if let Some(split) = &self.split {
             attributes.insert("former_version_id".to_owned(), split.former.id.clone());
             let former = observe::marker(&split.former).map(|marker| marker.desired.to_string());
