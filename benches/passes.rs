@@ -94,7 +94,7 @@ async fn prepared(context: &Context, environment: &EnvironmentId) -> Outcome<Pre
     let digest = record.bundle.ok_or("nothing runs")?;
     let bundle = context.store.bundle(&digest)?.ok_or("the bundle is gone")?;
     let revision = record.applied.clone().ok_or("nothing is applied")?;
-    Box::pin(prepare(context, &record, bundle, &revision, trunkline::reconcile::Look::Lists))
+    Box::pin(prepare(context, &record, bundle, &revision, (trunkline::reconcile::Look::Lists, trunkline::record::RunKind::Apply)))
         .await
         .map_err(|stop| stop.condition.message().to_owned().into())
 }
@@ -103,6 +103,7 @@ fn planning(criterion: &mut Criterion, prepared: &Prepared, commit: &str, size: 
     let (nobody, acknowledged) = (ObservedState::new(), BTreeSet::new());
     let nothing: ObservedState = prepared.observed.keys().map(|key| (key.clone(), Observed::Absent)).collect();
     let none = Inventory::new();
+    let steering = plan::Steering::default();
     let mut group = criterion.benchmark_group("plan");
     for (name, observed, inventory, changes) in
         [("nothing", &prepared.observed, &prepared.inventory, 0), ("create", &nothing, &none, size)]
@@ -115,6 +116,7 @@ fn planning(criterion: &mut Criterion, prepared: &Prepared, commit: &str, size: 
             inventory,
             acknowledged: &acknowledged,
             commit,
+            steering: &steering,
         };
         assert_eq!(plan::plan(&input).changes.len(), changes, "what is measured is what is meant");
         group.bench_function(BenchmarkId::new(name, size), |b| b.iter(|| black_box(plan::plan(&input))));

@@ -34,6 +34,7 @@
 //! | generation | one run that changes something, applied or failed, by a forward-only number per environment: a rollback is a new generation of an old revision, and a pass with nothing to do is none |
 //! | inputs | everything that the resolution of an environment read or looked for, absent paths and listings included; while they stand as they were there is no work |
 //! | condition | where an environment stands: `Ready`, `Reconciling` or `Stalled`, with one of a closed set of reasons ([`record::ConditionReason`]) |
+//! | rollout | how a changed version of a Worker comes to have all requests: by shares, `traffic` in percent, that go up one step at a time |
 //! | hold | a `Stalled` environment that stays at what runs until a person acts: for a budget or an acknowledgement, a quarantine, a branch that was rewritten. Drift of what runs is healed meanwhile |
 //! | quarantine | the pairs of address and desired digest that an abandoned generation introduced, what it took away included. A revision that still carries one is held, naming it; one that carries none ends the quarantine, and so does `trunkline resume` |
 //! | acknowledgement | a person's word for one dangerous step, by name, in a commit's trailer |

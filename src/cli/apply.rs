@@ -8,6 +8,7 @@ use super::{ERROR, OK, daemon_run, status, workspace};
 use crate::daemon::control::{self, Request};
 use crate::daemon::{self, StartError};
 use crate::reconcile::{push, reconcile};
+use crate::record::ConditionReason;
 use crate::settings::Settings;
 use crate::status::EnvironmentStatus;
 use crate::store::{LockError, StoreError};
@@ -59,5 +60,7 @@ fn report(statuses: &[EnvironmentStatus], output: Output) -> Result<u8, Failure>
             }
         }
     }
-    Ok(if statuses.iter().all(EnvironmentStatus::is_ready) { OK } else { ERROR })
+    // A version that has its first share is on its way, as it is meant to be.
+    let is_well = |status: &EnvironmentStatus| status.is_ready() || status.reason == ConditionReason::RollingOut.as_str();
+    Ok(if statuses.iter().all(is_well) { OK } else { ERROR })
 }

@@ -8,6 +8,7 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use super::import::Import;
+use super::rollback::{Abort, Pause, Promote};
 use crate::model::{EnvironmentId, ResourceName, parse_interval};
 
 /// GitOps for hybrid infrastructure: what is merged is what runs, on Cloudflare Workers and on the hosts behind them.
@@ -137,7 +138,13 @@ pub(super) enum Verb {
     History(History),
     /// Apply an earlier revision again, at once; what it takes back does not come back by itself
     Rollback(Rollback),
-    /// Lift what holds an environment: a quarantine, or a rewritten history of the branch
+    /// Give a version that is rolling out its next share now
+    Promote(Promote),
+    /// Keep versions at the share that they have
+    Pause(Pause),
+    /// Give all requests back to the version before the one that is rolling out
+    Abort(Abort),
+    /// Lift what holds an environment: a quarantine, a pause, or a rewritten history of the branch
     Resume(Resume),
     /// Serve the self-hosted Workers plane: the Workers REST API in front of the real workerd
     Edge(Edge),

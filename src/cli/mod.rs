@@ -78,6 +78,9 @@ async fn dispatch(arguments: Arguments) -> Result<u8, Failure> {
         Verb::Status(verb) => status::status(&global, &verb),
         Verb::History(verb) => history::history(&global, &verb),
         Verb::Rollback(verb) => rollback::rollback(&global, &verb).await,
+        Verb::Promote(verb) => rollback::promote(&global, verb).await,
+        Verb::Pause(verb) => rollback::pause(&global, verb).await,
+        Verb::Abort(verb) => rollback::abort(&global, verb).await,
         Verb::Resume(verb) => rollback::resume(&global, &verb).await,
         Verb::Edge(verb) => edge::edge(&verb).await,
         Verb::BuildInside => {

@@ -18,7 +18,7 @@ use crate::plan::{RenderOptions, render_text, to_json};
 use crate::policy::RunKind;
 use crate::provider::cloudflare;
 use crate::reconcile::{Context, Look, built, held_by_quarantine, judge, load_rules, prepare, undefined};
-use crate::record::EnvironmentRecord;
+use crate::record::{self, EnvironmentRecord};
 use crate::secrets::Identities;
 use crate::settings::Settings;
 use crate::source::{Source, SourceError};
@@ -42,7 +42,7 @@ pub(super) async fn plan(global: &Global, verb: &Plan) -> Result<u8, Failure> {
         let record = context.store.environment(&environment).map_err(|error| workspace::store_failure(&error))?;
         let record = record.unwrap_or_else(|| EnvironmentRecord::new(environment.clone(), Utc::now()));
         let prepared = match built(&context, resolution.builds, bundle).await {
-            Ok(bundle) => Box::pin(prepare(&context, &record, bundle, &revision, Look::Deep)).await,
+            Ok(bundle) => Box::pin(prepare(&context, &record, bundle, &revision, (Look::Deep, record::RunKind::Apply))).await,
             Err(stop) => Err(stop),
         };
         let prepared = match prepared {

@@ -7,9 +7,10 @@ use serde_json::json;
 use super::arguments::{Global, Output, Status};
 use super::output::{Failure, show, show_json};
 use super::{DIFFERENT, OK, workspace};
-use crate::model::EnvironmentId;
+use crate::model::{Address, EnvironmentId, InstanceKey, traffic};
+use crate::plan::Owned;
 use crate::record::SourceRecord;
-use crate::status::{EnvironmentStatus, Records, fold};
+use crate::status::{EnvironmentStatus, PauseStatus, Records, fold};
 use crate::store::Store;
 
 pub(super) fn status(global: &Global, verb: &Status) -> Result<u8, Failure> {
@@ -37,13 +38,18 @@ pub(super) fn collect(store: &Store, only: &[EnvironmentId]) -> Result<Vec<Envir
     let mut statuses = Vec::new();
     for record in records.iter().filter(|r| only.is_empty() || only.contains(&r.environment)) {
         let id = &record.environment;
+        let inventory = store.inventory(id).map_err(failure)?;
+        let share = |(key, owned): (&InstanceKey, &Owned)| (key.clone(), traffic(&owned.properties));
+        let rolling: Vec<_> = inventory.iter().map(share).filter(|(_, share)| *share < 100).collect();
         statuses.push(fold(&Records {
             environment: record,
             source: source.as_ref(),
             newest: store.generations(id, 1).map_err(failure)?.first(),
-            owned: store.inventory(id).map_err(failure)?.len(),
+            owned: inventory.len(),
             unresolved: &store.unresolved(id).map_err(failure)?,
             quarantine: store.quarantine(id).map_err(failure)?.as_ref(),
+            rolling: &rolling,
+            orders: Some(&store.rollout_orders(id).map_err(failure)?),
         }));
     }
     Ok(statuses)
@@ -54,6 +60,12 @@ pub(super) fn never_seen<'a>(unknown: &EnvironmentId, known: impl IntoIterator<I
     let names: Vec<String> = known.into_iter().map(ToString::to_string).collect();
     let hint = if names.is_empty() { "none was looked at yet".to_owned() } else { format!("known are {}", names.join(", ")) };
     Failure::new(format!("the environment {unknown} was never looked at")).hint(Some(hint))
+}
+
+fn pause(pause: &PauseStatus) -> String {
+    let which = pause.address.as_ref().map_or_else(|| "every Worker".to_owned(), Address::local);
+    let why = pause.reason.as_ref().map(|reason| format!(": {reason}")).unwrap_or_default();
+    format!("{which}, by {} since {}{why}", pause.owner, pause.since.format("%Y-%m-%dT%H:%M:%SZ"))
 }
 
 fn render(source: Option<&SourceRecord>, statuses: &[EnvironmentStatus]) -> String {
@@ -87,7 +99,12 @@ fn render(source: Option<&SourceRecord>, statuses: &[EnvironmentStatus]) -> Stri
                 status.owned
             );
         }
+        let rolling: Vec<String> =
+            status.rolling.iter().map(|r| format!("{} on {}: {} %", r.address.local(), r.target, r.traffic)).collect();
+        let paused: Vec<String> = status.paused.iter().map(pause).collect();
         let lists = [
+            ("rolling out", &rolling),
+            ("paused", &paused),
             ("orphaned", &status.orphaned),
             ("warning", &status.warnings),
             ("outcome unknown", &status.unresolved),

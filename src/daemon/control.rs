@@ -16,8 +16,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use crate::model::EnvironmentId;
-use crate::reconcile::{Context, RollbackError, RolledBack, with_network};
+use crate::model::{EnvironmentId, ResourceName};
 
 /// What can be asked of a running daemon.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -34,7 +33,38 @@ pub enum Request {
         /// Who says so.
         owner: String,
     },
-    /// Lift a quarantine, and accept a rewritten history.
+    /// Give versions that are rolling out a further share now.
+    Promote {
+        /// Where.
+        environment: EnvironmentId,
+        /// Only this Worker.
+        worker: Option<ResourceName>,
+        /// The share, in percent; that of the next step, if absent.
+        to: Option<u8>,
+        /// Who says so.
+        owner: String,
+    },
+    /// Keep versions at the share that they have.
+    Pause {
+        /// Where.
+        environment: EnvironmentId,
+        /// Only this Worker.
+        worker: Option<ResourceName>,
+        /// Why.
+        reason: Option<String>,
+        /// Who says so.
+        owner: String,
+    },
+    /// Give all requests back to the versions before those that are rolling out.
+    Abort {
+        /// Where.
+        environment: EnvironmentId,
+        /// Only this Worker.
+        worker: Option<ResourceName>,
+        /// Who says so.
+        owner: String,
+    },
+    /// Lift a quarantine and what is paused, and accept a rewritten history.
     Resume {
         /// Where.
         environment: EnvironmentId,
@@ -46,7 +76,11 @@ impl Request {
     pub fn environment(&self) -> Option<&EnvironmentId> {
         match self {
             Self::Sync => None,
-            Self::Rollback { environment, .. } | Self::Resume { environment } => Some(environment),
+            Self::Rollback { environment, .. }
+            | Self::Promote { environment, .. }
+            | Self::Pause { environment, .. }
+            | Self::Abort { environment, .. }
+            | Self::Resume { environment } => Some(environment),
         }
     }
 }
@@ -170,77 +204,4 @@ pub async fn ask(data: &Path, request: &Request) -> std::io::Result<Option<Answe
         return Ok(Some(Answer::failed("the daemon ended before it answered", None)));
     }
     serde_json::from_str(&answer).map(Some).map_err(std::io::Error::other)
-}
-
-/// Lifts what holds an environment: the quarantine, and a rewritten history of the branch.
-pub async fn resume(context: &Context, environment: &EnvironmentId) -> Answer {
-    match context.store.environment(environment) {
-        Ok(Some(_)) => {}
-        Ok(None) => {
-            let hint = Some("`trunkline status` lists the environments".to_owned());
-            return Answer::failed(format!("the environment {environment} was never looked at"), hint);
-        }
-        Err(error) => return Answer::failed(crate::provider::chain(&error), error.hint()),
-    }
-    let quarantine = match context.store.quarantine(environment) {
-        Ok(quarantine) => quarantine,
-        Err(error) => return Answer::failed(crate::provider::chain(&error), error.hint()),
-    };
-    if let Err(error) = context.store.put_quarantine(environment, None) {
-        return Answer::failed(crate::provider::chain(&error), error.hint());
-    }
-    let mut done = Vec::new();
-    if let Some(quarantine) = quarantine {
-        done.push(format!("{} entries of the quarantine of {} lifted", quarantine.entries.len(), quarantine.abandoned));
-    }
-    let accepted = with_network(context, |source| match source.fetch() {
-        Err(crate::source::SourceError::Rewritten { to, .. }) => source.accept(&to).map(Some),
-        Ok(_) => Ok(None),
-        Err(error) => Err(error),
-    });
-    match accepted.await {
-        Ok(Some(to)) => done.push(format!("the rewritten history is accepted at {to}")),
-        Ok(None) => {}
-        // What was lifted is lifted; a history that cannot be seen cannot be what holds it now.
-        Err(error) if !done.is_empty() => {
-            done.push(format!("the repository cannot be asked now: {}", crate::provider::chain(&error)));
-        }
-        Err(error) => return Answer::failed(crate::provider::chain(&error), error.hint()),
-    }
-    if done.is_empty() {
-        return Answer::ok(format!("nothing holds {environment}"));
-    }
-    Answer::ok(format!("{environment}: {}", done.join("; ")))
-}
-
-/// What a rollback did, for people.
-pub fn rolled_back(result: Result<RolledBack, RollbackError>) -> Answer {
-    let done = match result {
-        Ok(done) => done,
-        Err(error) => return Answer::failed(crate::provider::chain(&error), error.hint()),
-    };
-    let mut lines = vec![format!("{} → {}: {}", done.from.revision, done.to.revision, done.outcome.condition.message())];
-    if done.read_again {
-        lines.push(format!("the bundle of {} was no longer kept; its definitions were read from Git again", done.to.revision));
-    }
-    if !done.quarantined.is_empty() {
-        lines.push(format!("quarantined until changed: {}", done.quarantined.join(", ")));
-    }
-    match &done.proposal {
-        Ok(proposal) if proposal.pushed => {
-            lines.push(format!("the revert waits on branch {} for people to merge", proposal.branch));
-        }
-        Ok(proposal) => lines.push(format!(
-            "the revert is committed on branch {} of the daemon's repository; it is not pushed: {}",
-            proposal.branch,
-            proposal.reason.as_deref().unwrap_or("the remote did not take it")
-        )),
-        Err(reason) => lines.push(format!("no revert was committed: {reason}")),
-    }
-    if !done.also_touched.is_empty() {
-        let names: Vec<String> = done.also_touched.iter().map(ToString::to_string).collect();
-        lines.push(format!("the same files are read by {}", names.join(", ")));
-    }
-    let ok = done.outcome.report.as_ref().is_none_or(crate::apply::Report::is_complete);
-    Answer { ok, message: lines.join("\n"), hint: None }
 }

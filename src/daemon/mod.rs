@@ -9,6 +9,7 @@ pub mod control;
 mod look;
 mod passes;
 mod start;
+mod verbs;
 
 use std::time::Duration;
 
@@ -20,6 +21,7 @@ use crate::trigger::{self, Schedule, Triggers, Wake};
 
 pub use look::{Fetch, environments, fetch};
 pub use start::{StartError, context, open_source};
+pub use verbs::carry_out;
 
 /// Why the daemon ends other than by being told to.
 #[derive(Debug, thiserror::Error)]

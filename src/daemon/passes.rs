@@ -16,7 +16,7 @@ use tokio::time::{Instant, Interval, interval};
 use super::control::{Answer, Call, Request};
 use super::look::{Looked, look, look_at_known};
 use crate::model::{EnvironmentId, Revision};
-use crate::reconcile::{Context, push, reconcile, rollback};
+use crate::reconcile::{Context, push, reconcile};
 use crate::record::Condition;
 use crate::trigger::Triggers;
 
@@ -37,7 +37,8 @@ enum Ended {
         requeue: Duration,
         unpublished: bool,
     },
-    Rollback(EnvironmentId),
+    /// A rollback, or a word about gradual versions.
+    Verb(EnvironmentId),
     /// A look at the remote.
     Looked(Looked),
     /// A look at what was accepted before.
@@ -58,7 +59,7 @@ struct Loop<'a> {
     running: BTreeSet<EnvironmentId>,
     /// Woken while a pass was running: another one follows, and whether it is to look at the live world in any case.
     again: BTreeMap<EnvironmentId, bool>,
-    /// Rollbacks that wait for a pass to end.
+    /// Verbs that wait for a pass to end.
     waiting: Vec<Call>,
     tasks: JoinSet<Ended>,
     /// What needs the network; left alone when the daemon ends.
@@ -239,7 +240,7 @@ impl Loop<'_> {
                 }
                 self.idle(&environment);
             }
-            Ok(Ended::Rollback(environment)) => {
+            Ok(Ended::Verb(environment)) => {
                 // A name that nobody defined gets no record by being asked for.
                 if self.context.store.environment(&environment).is_ok_and(|record| record.is_some()) {
                     self.again.entry(environment.clone()).or_default();
@@ -281,7 +282,7 @@ impl Loop<'_> {
         self.running.remove(environment);
         if let Some(position) = self.waiting.iter().position(|call| call.request.environment() == Some(environment)) {
             let call = self.waiting.remove(position);
-            self.begin_rollback(call);
+            self.begin_verb(call);
         } else if let Some(force) = self.again.remove(environment) {
             self.begin(environment, force);
         }
@@ -322,30 +323,34 @@ impl Loop<'_> {
             Request::Resume { environment } => {
                 let (context, environment) = (self.context.clone(), environment.clone());
                 self.network.spawn(async move {
-                    call.answer(super::control::resume(&context, &environment).await);
+                    call.answer(super::carry_out(&context, &call.request).await);
                     Ended::Resumed(environment)
                 });
             }
-            Request::Rollback { environment, .. } if self.running.contains(environment) => self.waiting.push(call),
-            Request::Rollback { .. } => self.begin_rollback(call),
+            Request::Rollback { environment, .. }
+            | Request::Promote { environment, .. }
+            | Request::Pause { environment, .. }
+            | Request::Abort { environment, .. } => match self.running.contains(environment) {
+                true => self.waiting.push(call),
+                false => self.begin_verb(call),
+            },
         }
     }
 
-    fn begin_rollback(&mut self, call: Call) {
-        let Request::Rollback { environment, to, owner } = call.request.clone() else { return };
+    fn begin_verb(&mut self, call: Call) {
+        let Some(environment) = call.request.environment().cloned() else { return };
         self.due.remove(&environment);
         self.running.insert(environment.clone());
         let context = self.context.clone();
         self.tasks.spawn(async move {
-            let id = environment.clone();
             let run = tokio::spawn(async move {
-                let result = Box::pin(rollback(&context, &id, to.as_deref(), &owner)).await;
-                call.answer(super::control::rolled_back(result));
+                let answer = Box::pin(super::carry_out(&context, &call.request)).await;
+                call.answer(answer);
             });
             if let Err(error) = run.await {
-                tracing::error!(%environment, %error, "A rollback ended by a panic.");
+                tracing::error!(%environment, %error, "A verb ended by a panic.");
             }
-            Ended::Rollback(environment)
+            Ended::Verb(environment)
         });
     }
 }

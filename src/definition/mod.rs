@@ -29,6 +29,7 @@ mod reading;
 mod references;
 mod repository;
 mod resolve;
+mod rollout;
 mod scalar;
 mod schema;
 mod scope;

@@ -163,6 +163,21 @@ pub(super) fn endpoint(text: &str) -> Result<String, Refused> {
     Ok(text.trim_end_matches('/').to_owned())
 }
 
+/// The URL of a probe.
+pub(super) fn probe_url(text: &str) -> Result<String, Refused> {
+    let hint = "write a URL such as `https://api.example.com/health`";
+    let rest = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"));
+    let authority = rest.and_then(|rest| rest.split(['/', '?']).next()).unwrap_or_default();
+    let clean = text.bytes().all(|b| b.is_ascii_graphic() && !matches!(b, b'"' | b'\\' | b'<' | b'>' | b'`' | b'#'));
+    if authority.is_empty() || !clean || text.len() > 2_000 {
+        return refuse(format!("`{}` is not an http or https URL", shown(text)), hint);
+    }
+    if authority.contains('@') {
+        return refuse("a URL with a user name or a password in it is refused", hint);
+    }
+    Ok(text.to_owned())
+}
+
 /// 32 hex digits.
 pub(super) fn account_id(text: &str) -> Result<String, Refused> {
     if text.len() == 32 && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f')) {

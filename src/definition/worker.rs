@@ -11,6 +11,7 @@ use super::modules::modules;
 use super::origin::Tracing;
 use super::purge::purge;
 use super::reading::Reading;
+use super::rollout::rollout;
 use super::scalar;
 use super::scope::{Draft, Scope, required};
 use super::settings::settings;
@@ -50,6 +51,10 @@ pub(super) fn worker(
         None => None,
     };
     let purge = written.purge.as_ref().and_then(|written| purge(reading, written)).map(Box::new);
+    let rollout = match &written.rollout {
+        Some(written) => rollout(reading, written, tracing).map(Box::new),
+        None => None,
+    };
     let date = match &written.compatibility_date {
         Some(date) => reading.check(date.place, scalar::date(&date.value)).map(Some),
         None => Some(None),
@@ -93,6 +98,7 @@ pub(super) fn worker(
             exports,
             assets,
             purge,
+            rollout,
         }),
         _ => None,
     };

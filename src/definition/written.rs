@@ -18,6 +18,7 @@ use super::platform::{
     R2Toml, TunnelToml, VpcServiceToml,
 };
 use super::purge::PurgeToml;
+use super::rollout::RolloutToml;
 use super::selector::OnToml;
 use super::settings::{LimitsToml, ObservabilityToml, PlacementToml, TailConsumerToml};
 pub(super) use super::target_tables::{CloudflareToml, EdgeToml, HostToml};
@@ -263,6 +264,8 @@ pub(super) struct WorkerToml {
     pub(super) exports: Option<Entries<Placed<ExportToml>>>,
     /// What of a zone's cache its deployments make stale.
     pub(super) purge: Option<Placed<PurgeToml>>,
+    /// How a changed version comes to have all requests; at once unless said otherwise.
+    pub(super) rollout: Option<Placed<RolloutToml>>,
     /// Take over a Worker of this name that is there and not ours.
     pub(super) adopt: Option<bool>,
     /// Its former key, when it was renamed.

@@ -219,6 +219,28 @@ impl Kind {
         self == Self::Worker && matches!(field, "bindings" | "crons" | "routes")
     }
 
+    /// Whether a change of `field` makes a new version, which can be given a share of the requests.
+    pub fn is_versioned(self, field: &str) -> bool {
+        const FIELDS: [&str; 10] = [
+            "main_module",
+            "modules",
+            "compatibility_date",
+            "compatibility_flags",
+            "bindings",
+            "limits",
+            "placement",
+            "exports",
+            "migration_tag",
+            "assets",
+        ];
+        self == Self::Worker && FIELDS.contains(&field)
+    }
+
+    /// Whether a change of `field` takes effect for all requests at once, since it is about the classes of Durable Objects.
+    pub fn is_lifecycle(self, field: &str) -> bool {
+        self == Self::Worker && matches!(field, "migration_tag" | "exports")
+    }
+
     /// Whether the absence of `field` in a definition means "as it is", not "none".
     pub fn is_left_alone(self, field: &str) -> bool {
         self == Self::File && matches!(field, "owner" | "group")

@@ -42,6 +42,17 @@ impl Marker {
         words.next().is_none().then(|| Self { key, revision, desired, operation: operation.to_owned() })
     }
 
+    /// What a deployment says, which has a place for one text only: [`Marker::message`] and the operation.
+    pub fn whole(&self) -> String {
+        format!("{} {}", self.message(), self.operation)
+    }
+
+    /// Reads back what [`Marker::whole`] wrote; `None` for anything else.
+    pub fn parse_whole(text: &str) -> Option<Self> {
+        let (message, operation) = text.rsplit_once(' ')?;
+        Self::parse(message, operation)
+    }
+
     /// The tag that says who owns a thing, written when it is created and never after:
     /// `trunkline:production/worker.ads-api`.
     pub fn owner_tag(address: &super::address::Address) -> String {
@@ -72,7 +83,9 @@ mod tests {
             desired: Digest::of(b"x"),
             operation: "op".into(),
         };
-        assert_eq!(Marker::parse(&marker.message(), "op"), Some(marker));
+        assert_eq!(Marker::parse(&marker.message(), "op"), Some(marker.clone()));
+        assert_eq!(Marker::parse_whole(&marker.message()), None);
+        assert_eq!(Marker::parse_whole(&marker.whole()), Some(marker));
         assert_eq!(Marker::parse("deployed by hand", "op"), None);
     }
 }

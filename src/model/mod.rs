@@ -43,8 +43,8 @@ pub use retry::Retry;
 pub use revision::{ParseRevisionError, Revision};
 pub use secret::{Secret, SecretError, SecretResolver, SecretScope};
 pub use spec::{
-    Assets, Binding, FileSpec, Migration, Module, ModuleType, PlatformSpec, Purge, PurgeMode, Route, Spec, WorkerSpec,
-    placeholder,
+    Assets, Binding, FileSpec, Migration, Module, ModuleType, PlatformSpec, Probe, Purge, PurgeMode, Rollout, Route, Spec,
+    TRAFFIC, WorkerSpec, placeholder, traffic, with_traffic,
 };
 pub use target::{ApiToken, CloudflareTarget, Connect, EdgeTarget, HostTarget, Target, TargetKind};
 pub use tree::{Entry, EntryMode, Tree, TreeError};

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use super::reversal::Reversal;
+use super::rollout::{Rolling, Warning};
 use crate::model::{Address, Digest, EnvironmentId, InstanceKey, Properties, canonical_digest};
 
 /// What a change does.
@@ -168,6 +169,12 @@ pub struct Plan {
     pub orphaned: Vec<Orphan>,
     /// What could not be planned for.
     pub blocked: Vec<Blocked>,
+    /// Versions that have not all requests, also when the changes have been carried out.
+    #[serde(default)]
+    pub rolling: Vec<Rolling>,
+    /// What people should know of the changes.
+    #[serde(default)]
+    pub warnings: Vec<Warning>,
 }
 
 impl Plan {

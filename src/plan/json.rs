@@ -15,6 +15,9 @@
 //!           | { "field": "…", "cause": "drift|no_longer_defined|retired" }] }],
 //!   "orphaned": [{ "address", "target", "claim", "reason" }],
 //!   "blocked": [{ "address", "target", "reason": "unknown|not_ours|dependency", "message" }],
+//!   "rolling": [{ "address", "target", "traffic": 10, "next": 50, "due": "…"|null, "paused": "…"|null }],
+//!                                                          versions without all requests, after the changes
+//!   "warnings": [{ "address", "target", "message" }],
 //!   "summary": { "create": 0, "update": 0, "adopt": 0, "move": 0, "delete": 0, "orphaned": 0, "blocked": 0 } }
 //! ```
 //!
@@ -29,6 +32,7 @@ use serde_json::{Value as Json, json};
 use super::change::{Action, BlockReason, Cause, Change, Plan, Precondition, Why};
 use super::planner::fields;
 use super::reversal::Reversibility;
+use super::rollout::{Rolling, Warning};
 use super::secrecy::{masked, masked_pair};
 use crate::model::{Properties, Value};
 
@@ -52,6 +56,14 @@ pub fn to_json(plan: &Plan) -> Json {
             json!({ "address": b.key.address, "target": b.key.target, "reason": reason, "message": message })
         })
         .collect();
+    let rolling = plan.rolling.iter().map(|Rolling { key, traffic, next, due, paused }| {
+        let (address, target) = (&key.address, &key.target);
+        json!({ "address": address, "target": target, "traffic": traffic, "next": next, "due": due, "paused": paused })
+    });
+    let warnings = plan
+        .warnings
+        .iter()
+        .map(|Warning { key, message }| json!({ "address": key.address, "target": key.target, "message": message }));
     json!({
         "version": 1,
         "environment": plan.environment,
@@ -59,6 +71,8 @@ pub fn to_json(plan: &Plan) -> Json {
         "changes": plan.changes.iter().map(change).collect::<Vec<_>>(),
         "orphaned": orphaned,
         "blocked": blocked,
+        "rolling": rolling.collect::<Vec<_>>(),
+        "warnings": warnings.collect::<Vec<_>>(),
         "summary": {
             "create": count(Action::Create),
             "update": count(Action::Update),

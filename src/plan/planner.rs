@@ -15,11 +15,12 @@ use super::inventory::{Inventory, Owned};
 use super::order::order;
 use super::pending::resolve;
 use super::reversal::{Evidence, Reversal, reversal};
+use super::rollout::{Course, Rolling, Steering, Warning, course};
 use super::survey::{Standing, Survey, Wanted, survey};
 use super::why;
 use crate::model::{
-    Address, DesiredState, Identity, InstanceKey, ObservedState, Pending, Present, Properties, ResourceName, SecretMark,
-    TargetName, canonical_digest,
+    Address, DesiredState, Identity, InstanceKey, ObservedState, Pending, Present, Properties, ResourceName, SecretMark, TRAFFIC,
+    TargetName, Value, canonical_digest,
 };
 
 /// All that a plan follows from.
@@ -39,6 +40,8 @@ pub struct Input<'a> {
     pub acknowledged: &'a BTreeSet<Address>,
     /// The commit of the definitions, or `worktree`: for people.
     pub commit: &'a str,
+    /// The time, and what people said of gradual versions.
+    pub steering: &'a Steering,
 }
 
 /// Desired minus observed.
@@ -50,8 +53,15 @@ fn planned(scene: &Scene<'_>) -> Plan {
     let Scene { input, survey } = scene;
     let desired = input.desired;
     let mut changes: Vec<Change> = Vec::new();
+    let (mut rolling, mut warnings): (Vec<Rolling>, Vec<Warning>) = (Vec::new(), Vec::new());
     for (key, wanted) in &survey.wanted {
-        changes.extend(scene.changes(key, wanted));
+        let course = course(scene, key, wanted);
+        let made = scene.changes(key, wanted, &course);
+        if !made.is_empty() {
+            warnings.extend(course.warning.map(|message| Warning { key: key.clone(), message: message.to_owned() }));
+        }
+        rolling.extend(course.rolling);
+        changes.extend(made);
     }
     let cause = if desired.retire { Cause::Retired } else { Cause::NoLongerDefined };
     for (key, (owned, present)) in &survey.doomed {
@@ -68,6 +78,8 @@ fn planned(scene: &Scene<'_>) -> Plan {
         changes,
         orphaned: survey.kept.iter().map(orphan).collect(),
         blocked: survey.blocked.iter().map(|(key, reason)| Blocked { key: key.clone(), reason: reason.clone() }).collect(),
+        rolling,
+        warnings,
     }
 }
 
@@ -92,7 +104,9 @@ impl<'a> Scene<'a> {
         let (symbolic, mut after) = self.properties(key, wanted);
         let mut last = wanted.owned.map(|owned| owned.properties.clone()).unwrap_or_default();
         leave(key.address.kind, &wanted.desired.ignore, &present.properties, (&mut after, &mut last));
-        let there = ours(key.address.kind, &present.properties, &after, &last);
+        let mut there = ours(key.address.kind, &present.properties, &after, &last);
+        // The share of the requests is no matter of what a version is like.
+        there.properties.remove(TRAFFIC);
         Compared { symbolic, after, there }
     }
 
@@ -123,7 +137,7 @@ impl<'a> Scene<'a> {
         present.attributes.get(&pending.attribute).or_else(recorded).cloned()
     }
 
-    fn changes(&self, key: &InstanceKey, wanted: &Wanted<'_>) -> Vec<Change> {
+    fn changes(&self, key: &InstanceKey, wanted: &Wanted<'_>, course: &Course) -> Vec<Change> {
         let make = |whole: Vec<Why>| {
             let (symbolic, after) = self.properties(key, wanted);
             Change {
@@ -150,22 +164,26 @@ impl<'a> Scene<'a> {
                 old.into_iter().chain([make(explained)]).collect()
             }
             Standing::Adoptable(present) => {
-                let change = self.change(Action::Adopt, key, wanted, present);
+                let change = self.change(Action::Adopt, (key, wanted), present, course);
                 // Where there is no mark to write and nothing differs, nothing is to be done: it is recorded as ours.
                 let nothing_to_do = key.address.kind.identity() == Identity::Id && fields(&change).is_empty();
                 if nothing_to_do { Vec::new() } else { vec![change] }
             }
             Standing::Ours(present) => {
                 let action = if wanted.from.is_some() { Action::Move } else { Action::Update };
-                let change = self.change(action, key, wanted, present);
+                let change = self.change(action, (key, wanted), present, course);
                 let nothing_to_do = action == Action::Update && fields(&change).is_empty();
                 if nothing_to_do { Vec::new() } else { vec![change] }
             }
         }
     }
 
-    fn change(&self, action: Action, key: &InstanceKey, wanted: &Wanted<'_>, present: &Present) -> Change {
-        let Compared { symbolic, after, there } = self.compare(key, wanted, present);
+    fn change(&self, action: Action, (key, wanted): (&InstanceKey, &Wanted<'_>), present: &Present, course: &Course) -> Change {
+        let Compared { symbolic, mut after, mut there } = self.compare(key, wanted, present);
+        if let Some((from, to)) = course.shares {
+            there.properties.insert(TRAFFIC.to_owned(), Value::Integer(from.into()));
+            after.insert(TRAFFIC.to_owned(), Value::Integer(to.into()));
+        }
         let why = why::of_difference(self, key, wanted, action, &differences(&there.properties, &after));
         let kind = key.address.kind;
         let (before, spec) = (&there.properties, Some(&wanted.desired.spec));

@@ -9,7 +9,9 @@ use super::inventory::Owned;
 use super::pending::pending;
 use super::planner::{Input, Scene, with_scene};
 use super::survey::{Standing, Wanted};
-use crate::model::{Identity, InstanceKey, Present, Properties, Revision, SecretMark, Value, canonical_digest};
+use crate::model::{
+    Identity, InstanceKey, Present, Properties, Revision, SecretMark, Value, canonical_digest, traffic, with_traffic,
+};
 
 /// What the inventory learns without a change.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -70,7 +72,8 @@ fn as_desired(
     let known = last.map(|owned| &owned.properties).unwrap_or(&present.properties);
     Some(Owned {
         claim: wanted.desired.spec.claim().to_owned(),
-        properties: with_marks(&compared.after, known),
+        // What is live has the share that is live.
+        properties: with_traffic(with_marks(&compared.after, known), traffic(&present.properties)),
         attributes: present.attributes.clone(),
         fingerprint: present.fingerprint.clone(),
         // Without an identity the digest would say that every secret is another one.

@@ -11,7 +11,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::change::Action;
 use super::compare::{differences, ours};
 use super::inventory::{Inventory, Owned};
-use crate::model::{Address, Digest, Identity, InstanceKey, Observed, ObservedState, Present, Properties, Revision, Value};
+use crate::model::{
+    Address, Digest, Identity, InstanceKey, Observed, ObservedState, Present, Properties, Revision, Value, traffic, with_traffic,
+};
 
 /// An operation of the journal whose outcome was never seen.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -69,14 +71,16 @@ fn resolution(attempt: &Attempt, observed: &ObservedState, inventory: &Inventory
     let kind = attempt.key.address.kind;
     let empty = Properties::new();
     let there = ours(kind, &present.properties, after, last.map_or(&empty, |owned| &owned.properties));
-    let complete = differences(&there.properties, after).is_empty();
+    let share = traffic(&present.properties);
+    let settled = with_traffic(after.clone(), traffic(after));
+    let complete = differences(&with_traffic(there.properties, share), &settled).is_empty();
     if !happened(attempt, present, last, complete) {
         return Some(Resolution::NotSeen);
     }
     let properties = match last {
         // Done in part: what was to be removed may still be there, and stays known as ours until it is gone.
-        Some(owned) if !complete => merged(&owned.properties, after),
-        _ => after.clone(),
+        Some(owned) if !complete => with_traffic(merged(&owned.properties, after), share),
+        _ => settled,
     };
     Some(Resolution::Happened(Box::new(Owned {
         claim: attempt.claim.clone(),

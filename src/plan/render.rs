@@ -12,6 +12,7 @@ use super::change::{Action, BlockReason, Cause, Change, Plan, Why};
 use super::content::{Sign, lines, of_bytes};
 use super::planner::fields;
 use super::reversal::Reversibility;
+use super::rollout::Rolling;
 use super::secrecy::masked;
 use super::toml::{items, key, plain};
 use crate::model::{Content, Digest, InstanceKey, Properties, Value};
@@ -56,6 +57,16 @@ pub fn render_text(plan: &Plan, contents: &dyn Fn(&Digest) -> Option<Arc<[u8]>>,
         for blocked in &plan.blocked {
             page.line(YELLOW, &format!("! {}: {}", instance(&blocked.key), plain(&reason(&blocked.reason))));
         }
+    }
+    if !plan.warnings.is_empty() {
+        page.line("", "\nTo know:");
+        for warning in &plan.warnings {
+            page.line(YELLOW, &format!("! {}: {}", instance(&warning.key), plain(&warning.message)));
+        }
+    }
+    if !plan.rolling.is_empty() {
+        page.line("", "\nStill rolling out then:");
+        plan.rolling.iter().for_each(|rolling| page.line("", &format!("  {}", rolled(rolling))));
     }
     page.line("", &format!("\n{}", summary(plan)));
     page.out
@@ -243,6 +254,16 @@ fn reason(reason: &BlockReason) -> String {
         BlockReason::NotOurs(message) => message.clone(),
         BlockReason::Dependency(key) => format!("it needs {}, which is blocked", instance(key)),
     }
+}
+
+fn rolled(rolling: &Rolling) -> String {
+    let Rolling { key, traffic, next, due, paused } = rolling;
+    let then = match (paused, due) {
+        (Some(paused), _) => format!("paused {}", plain(paused)),
+        (None, Some(due)) => format!("{next} % from {}", due.format("%Y-%m-%dT%H:%M:%SZ")),
+        (None, None) => format!("{next} % next"),
+    };
+    format!("{}: {traffic} %, {then}", instance(key))
 }
 
 fn summary(plan: &Plan) -> String {

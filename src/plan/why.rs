@@ -12,7 +12,7 @@ use super::compare::{Difference, differences, dotted};
 use super::pending::resolve;
 use super::planner::Scene;
 use super::survey::Wanted;
-use crate::model::{InstanceKey, Kind, Origin, Properties, canonical_digest};
+use crate::model::{InstanceKey, Kind, Origin, Properties, TRAFFIC, canonical_digest};
 
 /// The place that defines `path`: the longest part of it that has a place of its own, else the table.
 fn defined(origin: &Origin, path: &[String], commit: &str) -> Cause {
@@ -59,7 +59,9 @@ pub(super) fn of_difference(
     let commit = scene.input.commit;
     let changed = Changed::since_last(scene, key, wanted);
     let fields = found.iter().map(|difference| {
-        let drifted = action != Action::Adopt && !changed.explains(&difference.path);
+        // Which share a version has follows from its rollout, and never from drift.
+        let gradual = difference.path.first().is_some_and(|field| field == TRAFFIC);
+        let drifted = !gradual && action != Action::Adopt && !changed.explains(&difference.path);
         let cause = if drifted { Cause::Drift } else { defined(origin, &difference.path, commit) };
         Why { field: difference.field(), cause }
     });

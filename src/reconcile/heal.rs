@@ -52,7 +52,9 @@ async fn healed(context: &Context, environment: &EnvironmentId, stop: &Stop) -> 
     let now = Utc::now();
     recover::left_under_way(context, environment)?;
     let look = observe::look(&record, false, now);
-    let mut prepared = prepare(context, &record, bundle, &revision, look).await?;
+    // What was rolled back to stays that: it ends no quarantine, and its rules are not those of the ratchet.
+    let kind = if quarantined { RunKind::Rollback } else { newest.kind };
+    let mut prepared = prepare(context, &record, bundle, &revision, (look, kind)).await?;
     let followed = recover::follow_up(&prepared).await;
     recover::record(context, &prepared.recovery)?;
     let had_their_turn = prepared.plan.blocked.is_empty();
@@ -68,8 +70,6 @@ async fn healed(context: &Context, environment: &EnvironmentId, stop: &Stop) -> 
         verdict::judge(context, &record, &prepared, &revision, rules, policy::RunKind::Rollback, now).await?;
     let drifted = prepared.plan.changes.iter().map(|change| change.key.to_string()).collect::<Vec<_>>().join(", ");
     tracing::info!(%environment, drifted, "What runs drifted while it is held; healing it.");
-    // What was rolled back to stays that: it ends no quarantine, and its rules are not those of the ratchet.
-    let kind = if quarantined { RunKind::Rollback } else { newest.kind };
     let (inputs, held) = (None::<Inputs>, Some(stop.condition.clone()));
     let step =
         Step { context, record, inputs, revision: &revision, kind, quarantine: None, drifted: Vec::new(), held, followed, now };

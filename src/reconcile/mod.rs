@@ -13,8 +13,10 @@ mod observe;
 mod propose;
 mod publish;
 mod recover;
+mod refusal;
 mod resolve;
 mod rollback;
+mod rollout;
 mod step;
 mod verdict;
 
@@ -35,8 +37,10 @@ use crate::record::{Condition, ConditionReason, EnvironmentRecord, RunKind};
 pub use context::{Context, Event, with_network, with_source};
 pub use observe::Look;
 pub use publish::{publish, push};
+pub use refusal::RollbackError;
 pub use resolve::{Resolved, build_options, built, explained, load_rules, undefined};
-pub use rollback::{RollbackError, RolledBack, rollback};
+pub use rollback::{RolledBack, rollback};
+pub use rollout::{Aborted, RolloutError, abort, pause, promote};
 pub use verdict::{held_by_quarantine, judge};
 
 use step::Step;
@@ -165,7 +169,7 @@ async fn pass(context: &Context, record: &EnvironmentRecord, revision: &Revision
     };
     recover::left_under_way(context, &record.environment)?;
     let look = observe::look(record, force, now);
-    let mut prepared = prepare(context, record, *resolved, revision, look).await?;
+    let mut prepared = prepare(context, record, *resolved, revision, (look, RunKind::Apply)).await?;
     let followed = recover::follow_up(&prepared).await;
     recover::record(context, &prepared.recovery)?;
     let mut next = record.clone();
@@ -204,7 +208,8 @@ async fn pass(context: &Context, record: &EnvironmentRecord, revision: &Revision
     step.carry_out(prepared, &approved, warnings).await
 }
 
-/// Everything up to the plan. Nothing is written: a dry run is to call this, and nothing else.
+/// Everything up to the plan; that of a rollback knows no steps. Nothing is written: a dry run is to call this, and nothing
+/// else.
 ///
 /// # Errors
 /// [`Stop`] where there can be no plan now.
@@ -213,7 +218,7 @@ pub async fn prepare(
     record: &EnvironmentRecord,
     bundle: Bundle,
     revision: &Revision,
-    look: Look,
+    (look, kind): (Look, RunKind),
 ) -> Result<Prepared, Stop> {
     let environment = &record.environment;
     let store = |error: crate::store::StoreError| Stop::internal(&error);
@@ -235,7 +240,9 @@ pub async fn prepare(
         seen = observe::observe(&bundle.desired, &inventory, &[], &providers, (look, last)).await;
     }
     let marks = opener.marks(&bundle.desired.used_secrets());
-    let scene = Scene { desired: &bundle.desired, marks: &marks, seen: &seen, revision };
+    let orders = context.store.rollout_orders(environment).map_err(store)?;
+    let steering = orders.steering(Utc::now(), kind == RunKind::Rollback);
+    let scene = Scene { desired: &bundle.desired, marks: &marks, seen: &seen, revision, steering: &steering };
     recovery.learn(&scene, &mut inventory);
     recovery.add_lost(lost);
     let plan = verdict::plan(context, record, &scene, &inventory).await?;
@@ -258,6 +265,7 @@ struct Scene<'a> {
     marks: &'a BTreeMap<ResourceName, SecretMark>,
     seen: &'a observe::Seen,
     revision: &'a Revision,
+    steering: &'a plan::Steering,
 }
 
 impl<'a> Scene<'a> {
@@ -270,6 +278,7 @@ impl<'a> Scene<'a> {
             inventory,
             acknowledged,
             commit: if self.revision.is_worktree() { "worktree" } else { &self.revision.commit },
+            steering: self.steering,
         }
     }
 }

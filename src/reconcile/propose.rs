@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use std::sync::PoisonError;
 use std::time::Duration;
 
-use super::rollback::RollbackError;
+use super::refusal::RollbackError;
 use super::{Context, with_source};
 use crate::boundary;
 use crate::definition::{self, Cache};

@@ -3,6 +3,7 @@
 use chrono::Utc;
 
 use super::propose::propose;
+use super::refusal::RollbackError;
 use super::{Context, Event, Look, Outcome, Step, Stop, load_rules, prepare, publish, recover, resolve, verdict};
 use crate::boundary;
 use crate::model::{Bundle, EnvironmentId, Inputs, Revision};
@@ -10,71 +11,6 @@ use crate::policy;
 use crate::record::{Condition, ConditionReason, EnvironmentRecord, Generation, GenerationState, Quarantine, Revert, RunKind};
 use crate::secrets::Opener;
 use crate::source::Proposal;
-
-/// Why nothing was rolled back.
-#[derive(Debug, thiserror::Error)]
-pub enum RollbackError {
-    /// The environment was never applied.
-    #[error("{0} has no recorded generation")]
-    NoRecord(EnvironmentId),
-    /// Nothing that was applied before what runs is recorded.
-    #[error("nothing was applied in {0} before what runs")]
-    NoPrevious(EnvironmentId),
-    /// No recorded generation is of this revision.
-    #[error("no applied generation of {environment} is of revision `{wanted}`")]
-    NoSuchRevision {
-        /// Where.
-        environment: EnvironmentId,
-        /// What was asked for.
-        wanted: String,
-    },
-    /// More than one recorded revision begins with these digits.
-    #[error("`{0}` is the beginning of more than one recorded revision")]
-    Ambiguous(String),
-    /// The revision is what runs.
-    #[error("{revision} is what runs in {environment} already")]
-    Current {
-        /// Where.
-        environment: EnvironmentId,
-        /// The revision.
-        revision: String,
-    },
-    /// The bundle was pruned, and Git cannot make up for it.
-    #[error("the bundle of {revision} is no longer kept, and its definitions cannot be read from Git again: {reason}")]
-    Gone {
-        /// The revision.
-        revision: Revision,
-        /// Why Git cannot make up for it.
-        reason: String,
-    },
-    /// The pass went no further.
-    #[error("the rollback was not carried out: {0}")]
-    Stopped(String),
-    /// The store cannot be read or written.
-    #[error(transparent)]
-    Store(#[from] crate::store::StoreError),
-}
-
-impl RollbackError {
-    /// What the reader can do now.
-    pub fn hint(&self) -> Option<String> {
-        match self {
-            Self::NoSuchRevision { environment, .. } => {
-                Some(format!("`trunkline history {environment}` lists the recorded revisions; give at least four digits of one"))
-            }
-            Self::Ambiguous(_) => Some("give more digits; `trunkline history` lists the recorded revisions".to_owned()),
-            Self::NoPrevious(environment) => Some(format!(
-                "`trunkline history {environment}` lists what was; a first revision is taken back by a commit, or ended by `retire = true`"
-            )),
-            Self::Gone { .. } => Some(format!(
-                "the newest {} bundles of an environment are kept; roll back to a newer revision, or merge a commit that restores the files",
-                crate::store::KEPT
-            )),
-            Self::NoRecord(_) => Some("`trunkline status` lists the environments".to_owned()),
-            Self::Current { .. } | Self::Stopped(_) | Self::Store(_) => None,
-        }
-    }
-}
 
 /// What a rollback did.
 #[derive(Debug)]
@@ -134,7 +70,7 @@ pub async fn rollback(
 
 /// Applies what was recorded. What `quarantine` says holds from the first change on: if this process dies, the next pass
 /// does not bring back what is being taken back.
-async fn apply_again(
+pub(super) async fn apply_again(
     context: &Context,
     record: &EnvironmentRecord,
     good: Bundle,
@@ -142,7 +78,7 @@ async fn apply_again(
     quarantine: Option<Quarantine>,
 ) -> Result<Outcome, Stop> {
     recover::left_under_way(context, &record.environment)?;
-    let prepared = prepare(context, record, good, revision, Look::Lists).await?;
+    let prepared = prepare(context, record, good, revision, (Look::Lists, RunKind::Rollback)).await?;
     let followed = recover::follow_up(&prepared).await;
     recover::record(context, &prepared.recovery)?;
     let rules = load_rules(context).map_err(|message| Stop::stalled(ConditionReason::Denied, message))?;
@@ -211,9 +147,12 @@ fn choose(
     let Some(to) = to else {
         // Before what a rollback brought back, not before the rollback: that would be the very fault.
         let first = generations.iter().filter(|g| g.kind == RunKind::Apply && g.bundle == current.bundle);
+        let of_revision = generations.iter().filter(|g| g.kind == RunKind::Apply && g.revision == current.revision);
+        let of_revision = of_revision.map(|g| g.number);
         let at = match current.kind {
             RunKind::Apply => current.number,
-            RunKind::Rollback => first.map(|g| g.number).next().unwrap_or(current.number),
+            // A version that was taken back leaves a bundle of its own: before the revision that it was of.
+            RunKind::Rollback => first.map(|g| g.number).next().or_else(|| of_revision.min()).unwrap_or(current.number),
         };
         let mut before = applied.filter(|g| g.number < at && g.bundle != current.bundle);
         return before.next().cloned().ok_or_else(|| RollbackError::NoPrevious(environment.clone()));

@@ -14,7 +14,7 @@ use crate::policy::ApprovedPlan;
 use crate::record::{Condition, ConditionReason, EnvironmentRecord, GenerationState, Quarantine, RunKind};
 use crate::store::Begin;
 
-use super::{Context, Event, Outcome, Prepared, Stop, interrupted, next_look, verdict};
+use super::{Context, Event, Outcome, Prepared, Stop, interrupted, next_look, rollout, verdict};
 
 /// What the last steps of a pass have in common.
 pub(super) struct Step<'a> {
@@ -42,11 +42,16 @@ impl Step<'_> {
         if !self.followed.is_empty() {
             self.record.warnings = std::mem::take(&mut self.followed);
         }
-        if condition.is_settled() {
+        let rolls = condition.reason() == ConditionReason::RollingOut;
+        if condition.is_settled() || rolls {
             let digest = self.context.store.put_bundle(&prepared.bundle).map_err(store)?;
-            self.rules_are_sound(&prepared, digest)?;
-            self.complete(digest);
-            self.end_quarantine()?;
+            if rolls {
+                self.record.failures = 0;
+            } else {
+                self.rules_are_sound(&prepared, digest)?;
+                self.complete(digest);
+                self.end_quarantine()?;
+            }
             if let Some(generation) = interrupted::completed(&self, &prepared.plan, digest).map_err(store)? {
                 self.record.unpublished = true;
                 let record = self.record.clone().conclude(condition.clone(), self.now);
@@ -61,7 +66,7 @@ impl Step<'_> {
         let record = self.record.conclude(condition, self.now);
         self.context.store.end_pass(&record).map_err(store)?;
         self.context.tell(Event::Concluded { environment: &record.environment, condition: &record.condition });
-        let requeue = next_look(&record, self.now);
+        let requeue = next(&prepared.plan, &record, self.now);
         Ok(Outcome { condition: record.condition, plan: Some(prepared.plan), report: None, requeue })
     }
 
@@ -113,6 +118,9 @@ impl Step<'_> {
                 self.complete(digest);
                 self.end_quarantine()?;
             }
+            if condition.reason() == ConditionReason::RollingOut {
+                self.record.failures = 0;
+            }
             condition
         } else {
             generation.state = GenerationState::Failed;
@@ -125,12 +133,13 @@ impl Step<'_> {
         self.record.unpublished = true;
         self.record.warnings = std::mem::take(&mut self.followed);
         self.record.warnings.extend(warnings.into_iter().chain(report.warnings.iter().cloned()));
+        self.record.warnings.extend(plan.warnings.iter().map(|warning| format!("{}: {}", warning.key, warning.message)));
         let record = self.record.conclude(self.held.unwrap_or(condition), now);
         context.store.end_generation(&generation, &record).map_err(store)?;
         boundary::reach("after_end");
         tracing::info!(%environment, revision = %self.revision, generation = generation.number, state = generation.state.as_str(), "Ended.");
         context.tell(Event::Concluded { environment, condition: &record.condition });
-        let requeue = next_look(&record, now);
+        let requeue = next(&plan, &record, now);
         Ok(Outcome { condition: record.condition, plan: Some(plan), report: Some(report), requeue })
     }
 
@@ -165,6 +174,10 @@ impl Step<'_> {
         if let Some(condition) = verdict::blocked(plan) {
             return condition;
         }
+        // Before what drifted: an environment that is settled is not looked at again when a step is due.
+        if let Some(condition) = rollout::rolling(plan) {
+            return condition;
+        }
         if self.drifted.is_empty() {
             let message = format!("{} is applied: {message}", self.revision);
             return Condition::Ready { reason: ConditionReason::Applied, message };
@@ -173,4 +186,11 @@ impl Step<'_> {
         let message = format!("{count} drifted, left as it is (sync.drift = \"report\"): {which}");
         Condition::Stalled { reason: ConditionReason::Drifted, message }
     }
+}
+
+/// How long until the next pass: the next step, where the condition is about one.
+fn next(plan: &Plan, record: &EnvironmentRecord, now: DateTime<Utc>) -> std::time::Duration {
+    let rolls = record.condition.reason() == ConditionReason::RollingOut;
+    let step = if rolls { rollout::requeue(plan, record.interval_seconds, now) } else { None };
+    step.unwrap_or_else(|| next_look(record, now))
 }

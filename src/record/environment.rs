@@ -37,6 +37,8 @@ pub enum ConditionReason {
     ApplyFailed,
     /// An outcome is unknown and settles.
     Settling,
+    /// A new version of a Worker has not all requests yet.
+    RollingOut,
     /// The live world differs, and the environment only reports drift.
     Drifted,
 }
@@ -59,6 +61,7 @@ impl ConditionReason {
             Self::NotOurs => "not_ours",
             Self::ApplyFailed => "apply_failed",
             Self::Settling => "settling",
+            Self::RollingOut => "rolling_out",
             Self::Drifted => "drifted",
         }
     }

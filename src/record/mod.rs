@@ -1,4 +1,4 @@
-//! What the store keeps and everyone reads: generations, operations, holds, quarantine, and the line in Git.
+//! What the store keeps and everyone reads: generations, operations, holds, quarantine, rollouts, and the line in Git.
 //!
 //! Goes in: nothing. Comes out: plain data.
 //!
@@ -9,9 +9,11 @@ mod generation;
 mod hold;
 mod note;
 mod operation;
+mod rollout;
 
 pub use environment::{Condition, ConditionReason, EnvironmentRecord, SourceRecord};
 pub use generation::{Generation, GenerationState, RunKind, Tally};
 pub use hold::{Quarantine, QuarantineEntry, Revert, absent_digest};
 pub use note::Note;
 pub use operation::{Operation, OperationState};
+pub use rollout::{Pause, Promotion, RolloutOrders};

@@ -8,10 +8,10 @@
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 
-use crate::model::{EnvironmentId, Revision};
+use crate::model::{Address, EnvironmentId, InstanceKey, Revision, TargetName};
 use crate::record::{
-    Condition, ConditionReason, EnvironmentRecord, Generation, GenerationState, Operation, Quarantine, RunKind, SourceRecord,
-    Tally,
+    Condition, ConditionReason, EnvironmentRecord, Generation, GenerationState, Operation, Pause, Quarantine, RolloutOrders,
+    RunKind, SourceRecord, Tally,
 };
 
 /// The records of one environment.
@@ -29,6 +29,10 @@ pub struct Records<'a> {
     pub unresolved: &'a [Operation],
     /// What a rollback quarantined.
     pub quarantine: Option<&'a Quarantine>,
+    /// Versions that have not all requests, with their shares.
+    pub rolling: &'a [(InstanceKey, u8)],
+    /// What people said of them.
+    pub orders: Option<&'a RolloutOrders>,
 }
 
 /// What people see of one environment. The field names are those of `status --output json`, version 1.
@@ -62,6 +66,10 @@ pub struct EnvironmentStatus {
     pub unresolved: Vec<String>,
     /// Addresses that a rollback took back and that may not come back as they were.
     pub quarantined: Vec<String>,
+    /// Versions of Workers that have not all requests yet.
+    pub rolling: Vec<RollingStatus>,
+    /// What goes no further until a person resumes it.
+    pub paused: Vec<PauseStatus>,
     /// Whether Git has the record of every generation.
     pub published: bool,
 }
@@ -70,6 +78,37 @@ impl EnvironmentStatus {
     /// Whether what is merged is what runs.
     pub fn is_ready(&self) -> bool {
         self.condition == "Ready"
+    }
+}
+
+/// What people see of a version that has not all requests yet.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct RollingStatus {
+    /// The Worker.
+    pub address: Address,
+    /// Where.
+    pub target: TargetName,
+    /// Its share, in percent.
+    pub traffic: u8,
+}
+
+/// What people see of a pause.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct PauseStatus {
+    /// The Worker; absent where it is every one of the environment.
+    pub address: Option<Address>,
+    /// Who said so.
+    pub owner: String,
+    /// Why.
+    pub reason: Option<String>,
+    /// Since when.
+    pub since: DateTime<Utc>,
+}
+
+impl From<&Pause> for PauseStatus {
+    fn from(pause: &Pause) -> Self {
+        let Pause { worker, owner, reason, at } = pause;
+        Self { address: worker.clone(), owner: owner.clone(), reason: reason.clone(), since: *at }
     }
 }
 
@@ -134,6 +173,12 @@ pub fn fold(records: &Records<'_>) -> EnvironmentStatus {
         warnings: record.warnings.clone(),
         unresolved: records.unresolved.iter().map(|operation| operation.key.to_string()).collect(),
         quarantined,
+        rolling: records
+            .rolling
+            .iter()
+            .map(|(key, traffic)| RollingStatus { address: key.address.clone(), target: key.target.clone(), traffic: *traffic })
+            .collect(),
+        paused: records.orders.iter().flat_map(|orders| &orders.paused).map(PauseStatus::from).collect(),
         published: !record.unpublished,
     }
 }
@@ -162,8 +207,16 @@ mod tests {
         let record = EnvironmentRecord::new("production".parse().unwrap(), now).conclude(ready, now);
         let source =
             SourceRecord { remote: "r".into(), head: None, at: now, fault: Some("unreachable".into()), fault_since: Some(now) };
-        let records =
-            Records { environment: &record, source: Some(&source), newest: None, owned: 0, unresolved: &[], quarantine: None };
+        let records = Records {
+            environment: &record,
+            source: Some(&source),
+            newest: None,
+            owned: 0,
+            unresolved: &[],
+            quarantine: None,
+            rolling: &[],
+            orders: None,
+        };
         let status = fold(&records);
         assert_eq!((status.condition, status.reason), ("Stalled", "source"));
 

@@ -8,7 +8,8 @@ use super::{Store, StoreError, from_row, to_row};
 use crate::model::{Digest, EnvironmentId, InstanceKey, Revision};
 use crate::plan::{Owned, Plan};
 use crate::record::{
-    EnvironmentRecord, Generation, GenerationState, Operation, OperationState, Quarantine, RunKind, SourceRecord, Tally,
+    EnvironmentRecord, Generation, GenerationState, Operation, OperationState, Quarantine, RolloutOrders, RunKind, SourceRecord,
+    Tally,
 };
 
 /// An operation whose outcome is now known, with what follows for the inventory.
@@ -250,6 +251,19 @@ impl Store {
     /// [`StoreError`]
     pub fn put_quarantine(&self, environment: &EnvironmentId, quarantine: Option<&Quarantine>) -> Result<(), StoreError> {
         put_quarantine(&self.connection(), environment, quarantine)
+    }
+
+    /// Puts what people said of gradual versions in the place of what they said before.
+    ///
+    /// # Errors
+    /// [`StoreError`]
+    pub fn put_rollout_orders(&self, orders: &RolloutOrders) -> Result<(), StoreError> {
+        self.connection().execute(
+            "INSERT INTO rollout (environment, record) VALUES (?1, ?2)
+             ON CONFLICT (environment) DO UPDATE SET record = excluded.record",
+            params![orders.environment.to_string(), to_row("rollout", orders)?],
+        )?;
+        Ok(())
     }
 }
 

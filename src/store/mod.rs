@@ -238,7 +238,14 @@ mod tests {
     fn generations_count_forward_and_are_chained() {
         let folder = tempfile::tempdir().unwrap();
         let store = Store::open(folder.path()).unwrap();
-        let plan = Plan { environment: environment(), changes: vec![], orphaned: vec![], blocked: vec![] };
+        let plan = Plan {
+            environment: environment(),
+            changes: vec![],
+            orphaned: vec![],
+            blocked: vec![],
+            rolling: vec![],
+            warnings: vec![],
+        };
         let bundle = crate::model::Digest::of(b"bundle");
         let (plan, revision) = (&plan, &revision());
         let begin = Begin { plan, revision, kind: RunKind::Apply, bundle, quarantine: None, now: now() };

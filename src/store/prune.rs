@@ -143,7 +143,14 @@ pub(super) mod tests {
         /// A generation of the revision `number` with these texts.
         fn generation(&mut self, number: usize, texts: &[&str], state: GenerationState) -> Digest {
             let digest = self.store.put_bundle(&bundle(&self.record.environment.to_string(), texts)).unwrap();
-            let plan = Plan { environment: self.record.environment.clone(), changes: vec![], orphaned: vec![], blocked: vec![] };
+            let plan = Plan {
+                environment: self.record.environment.clone(),
+                changes: vec![],
+                orphaned: vec![],
+                blocked: vec![],
+                rolling: vec![],
+                warnings: vec![],
+            };
             let (revision, now): (Revision, DateTime<Utc>) = (revision(number), DateTime::UNIX_EPOCH);
             let begin = Begin { plan: &plan, revision: &revision, kind: RunKind::Apply, bundle: digest, quarantine: None, now };
             let mut generation = self.store.begin_generation(&begin).unwrap();

@@ -7,7 +7,9 @@ use rusqlite::{OptionalExtension, params};
 use super::{Store, StoreError, from_row};
 use crate::model::{EnvironmentId, InstanceKey};
 use crate::plan::{Inventory, Plan};
-use crate::record::{EnvironmentRecord, Generation, GenerationState, Operation, OperationState, Quarantine, SourceRecord};
+use crate::record::{
+    EnvironmentRecord, Generation, GenerationState, Operation, OperationState, Quarantine, RolloutOrders, SourceRecord,
+};
 
 impl Store {
     /// The record of an environment; `None` where it was never looked at.
@@ -155,6 +157,16 @@ impl Store {
         let found: Vec<Quarantine> =
             self.rows("quarantine", "SELECT record FROM quarantine WHERE environment = ?1", [environment.to_string()])?;
         Ok(found.into_iter().next())
+    }
+
+    /// What people said of gradual versions.
+    ///
+    /// # Errors
+    /// [`StoreError`]
+    pub fn rollout_orders(&self, environment: &EnvironmentId) -> Result<RolloutOrders, StoreError> {
+        let found: Vec<RolloutOrders> =
+            self.rows("rollout", "SELECT record FROM rollout WHERE environment = ?1", [environment.to_string()])?;
+        Ok(found.into_iter().next().unwrap_or_else(|| RolloutOrders::none(environment.clone())))
     }
 
     fn rows<T: serde::de::DeserializeOwned>(

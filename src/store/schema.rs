@@ -45,6 +45,8 @@ CREATE INDEX bundle_of_blob ON bundle_blob (blob);
 ",
         link_bundles,
     ),
+    // What people said of gradual versions.
+    ("CREATE TABLE rollout (environment TEXT PRIMARY KEY, record TEXT NOT NULL) STRICT;", |_| Ok(())),
 ];
 
 type Fill = fn(&Connection) -> Result<(), StoreError>;

@@ -8,6 +8,7 @@ mod foreign;
 mod kinds;
 mod objects;
 mod rate;
+mod rollout;
 mod settings;
 mod tunnels;
 mod undeployed;

@@ -16,6 +16,7 @@ mod policy;
 mod proxy;
 mod refusals;
 mod rollback;
+mod rollout;
 mod secret_verbs;
 mod service;
 mod source;

@@ -4,6 +4,7 @@ mod histories;
 mod ignored;
 mod laws;
 mod ownership;
+mod rollouts;
 mod rules;
 mod sketch;
 mod text;

@@ -4,6 +4,7 @@
 
 mod file;
 mod platform;
+mod rollout;
 mod worker;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -17,6 +18,7 @@ use super::value::{Properties, SecretMark, Value};
 
 pub use file::{FileSpec, placeholder};
 pub use platform::PlatformSpec;
+pub use rollout::{Probe, Rollout, TRAFFIC, traffic, with_traffic};
 pub use worker::{Assets, Binding, Migration, Module, ModuleType, Purge, PurgeMode, Route, WorkerSpec};
 
 /// What an instance is to be like.

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
+use super::rollout::Rollout;
 use super::{secret_value, table};
 use crate::model::address::Address;
 use crate::model::digest::Content;
@@ -48,6 +49,10 @@ pub struct WorkerSpec {
     /// What is purged after a deployment of another version.
     #[serde(default)]
     pub purge: Option<Box<Purge>>,
+    /// How a changed version comes to have all requests; at once, if absent. It is no property: a version is the same
+    /// whatever its steps.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rollout: Option<Box<Rollout>>,
 }
 
 /// What of a zone's cache a deployment makes stale.
@@ -258,6 +263,7 @@ impl WorkerSpec {
             assets,
             // What is done after a change leaves nothing that could be compared.
             purge: _,
+            rollout: _,
         } = self;
         let modules = modules.iter().map(|(name, Module { module_type, content })| {
             let value = table([("type", module_type.content_type().into()), ("content", (*content).into())]);

@@ -13,17 +13,17 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use futures_util::future::{join, join_all};
 
-use crate::model::{Kind, Properties, Retry, Spec};
+use crate::model::{Kind, Properties, Retry, Spec, traffic, with_traffic};
 use crate::plan::{Action, Precondition};
 use crate::provider::{Order, Outcome, Provider as _, ProviderError, Receipt};
 
 use super::CloudflareProvider;
 use super::collection::Lists;
+use super::deployed::{self, Active, Ours};
 use super::fault::Fault;
 use super::lists::{self, zones_of};
 use super::observe::zones_in;
 use super::path::Grammar;
-use super::read::{self, Active};
 use super::{collection, worker};
 
 /// Which version a Worker's requests are to go to after an order.
@@ -112,7 +112,7 @@ async fn active(provider: &CloudflareProvider, order: &Order) -> Option<Result<O
     if change.key.address.kind != Kind::Worker || !changes || Grammar::Script.check(&change.claim).is_err() {
         return None;
     }
-    Some(read::active(&provider.client, &provider.account, &change.claim).await)
+    Some(deployed::active(&provider.client, &provider.account, &change.claim, &Ours::ordered(order)).await)
 }
 
 /// Carries out one order: what is to be confirmed, or what became of it already.
@@ -178,6 +178,8 @@ async fn confirm(
         Err(fault) => return Outcome::Unknown(copy(&fault.error)),
     };
     let properties: Properties = order.change.after.clone().unwrap_or_default();
+    let share = traffic(&properties);
+    let properties = with_traffic(properties, share);
     let Some(fingerprint) = lists.fingerprint(script, &zones_in(&properties)) else {
         return unknown("the list does not show it yet");
     };
@@ -188,7 +190,7 @@ async fn confirm(
         let attributes = attributes.map(|(name, value)| (name.to_owned(), value.clone())).into();
         return Outcome::Done(Receipt { properties, attributes, fingerprint, ..Receipt::default() });
     }
-    let active = match read::active(&provider.client, &provider.account, script).await {
+    let active = match deployed::active(&provider.client, &provider.account, script, &Ours::ordered(order)).await {
         Ok(active) => active,
         Err(fault) => return Outcome::Unknown(fault.error),
     };
@@ -197,7 +199,7 @@ async fn confirm(
         let receipt = Receipt { properties, fingerprint, ..Receipt::default() };
         return if nothing { Outcome::Done(receipt) } else { unknown("nothing is deployed") };
     };
-    let version = match read::version(&provider.client, &provider.account, script, &active.version).await {
+    let version = match active.whole(&provider.client, &provider.account, script).await {
         Ok(version) => version,
         Err(fault) => return Outcome::Unknown(fault.error),
     };
@@ -209,8 +211,11 @@ async fn confirm(
     if !ours {
         return unknown("another version is deployed");
     }
+    if active.traffic() != share {
+        return unknown("it has another share of the requests");
+    }
     let etag = version.resources.script.etag.unwrap_or_default();
-    let attributes = read::attributes(&active, &etag);
+    let attributes = active.attributes(&etag);
     Outcome::Done(Receipt { properties, attributes, fingerprint, ..Receipt::default() })
 }
 

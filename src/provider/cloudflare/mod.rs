@@ -16,6 +16,7 @@ mod carry_out;
 mod client;
 mod codes;
 mod collection;
+mod deployed;
 mod envelope;
 mod fault;
 mod lists;
@@ -104,6 +105,8 @@ const ROUNDS: usize = 4;
 /// A Cloudflare account, or an edge, for one environment.
 pub struct CloudflareProvider {
     client: Client,
+    /// For probes, which carry no token.
+    http: reqwest::Client,
     account: Account,
     secrets: Arc<dyn SecretResolver>,
     settle: Duration,
@@ -127,7 +130,8 @@ pub fn connect(options: Options) -> Result<CloudflareProvider, ProviderError> {
         None => http_client(&patience)?,
     };
     Ok(CloudflareProvider {
-        client: Client::new(http, endpoint, &token, &paces, patience)?,
+        client: Client::new(http.clone(), endpoint, &token, &paces, patience)?,
+        http,
         account: Account::new(account_id),
         secrets,
         settle,

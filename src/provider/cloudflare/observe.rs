@@ -15,6 +15,7 @@ use crate::provider::{Lookup, ProviderError, Query};
 
 use super::CloudflareProvider;
 use super::collection;
+use super::deployed::Ours;
 use super::fault::Fault;
 use super::lists::{self, Lists, zones_of};
 use super::path::Grammar;
@@ -145,10 +146,13 @@ async fn worker(provider: &CloudflareProvider, lists: &Lists, key: &InstanceKey,
         _ => false,
     };
     let item = lists.scripts.get(script);
-    let live = match read::live(&provider.client, &provider.account, script, (owned, item), dateless).await {
-        Ok(live) => live,
-        Err(fault) => return missing_or_unknown(&fault),
-    };
+    let live =
+        match read::live(&provider.client, &provider.account, script, (owned, item), (&Ours::looked_for(key, lookup), dateless))
+            .await
+        {
+            Ok(live) => live,
+            Err(fault) => return missing_or_unknown(&fault),
+        };
     let mut properties = live.properties;
     let routes = lists
         .routes(script)
@@ -161,7 +165,7 @@ async fn worker(provider: &CloudflareProvider, lists: &Lists, key: &InstanceKey,
         attributes: live.attributes,
         fingerprint,
         owner,
-        marker: live.version.as_ref().and_then(marker),
+        marker: live.marker,
         evidence: Evidence::DeepRead(chrono::Utc::now()),
     }))
 }

@@ -11,31 +11,28 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use serde_json::{Map, Value as Json};
 
-use crate::model::{Content, ModuleType, Properties, Retry, SecretMark, Value};
+use crate::model::{Content, Marker, ModuleType, Properties, Retry, SecretMark, Value, with_traffic};
 use crate::plan::Owned;
 use crate::provider::ProviderError;
 
 use super::client::{Client, Raw};
+use super::deployed::{Ours, active};
 use super::fault::Fault;
 use super::lists::Account;
 use super::multipart;
-use super::path::{Grammar, with_query};
-use super::wire::{Deployments, Schedules, ScriptItem, Subdomain, Version};
-
-/// The version that takes all requests.
-#[derive(Debug)]
-pub(super) struct Active {
-    /// The version's id.
-    pub(super) version: String,
-}
+use super::path::with_query;
+use super::wire::{Schedules, ScriptItem, Subdomain, Version};
 
 /// A Worker as it is.
 #[derive(Debug)]
 pub(super) struct Live {
     /// In the shape of [`crate::model::Spec::properties`], routes aside.
     pub(super) properties: Properties,
-    /// `version_id`, `etag`.
+    /// `version_id`, `etag`; of a version that shares the requests also `former_version_id`, `former_desired` and
+    /// `stepped_at`.
     pub(super) attributes: BTreeMap<String, String>,
+    /// The operation of ours that put it there.
+    pub(super) marker: Option<Marker>,
     /// The active version, `None` where nothing was ever deployed.
     pub(super) version: Option<Version>,
     /// The modules, where they were read.
@@ -53,23 +50,6 @@ pub(super) struct Module {
 /// What a version without a compatibility date runs with.
 const OLDEST_DATE: &str = "2021-11-02";
 
-/// Which version is active; `None` where nothing is deployed.
-///
-/// # Errors
-/// Where several versions share the requests: that is somebody's gradual deployment, and not ours to end.
-pub(super) async fn active(client: &Client, account: &Account, script: &str) -> Result<Option<Active>, Fault> {
-    let found: Deployments = client.get(&account.script(script, &["deployments"])).await?;
-    let Some(first) = found.deployments.into_iter().next() else { return Ok(None) };
-    let mut shares = first.versions.into_iter().filter(|share| share.percentage > 0.0);
-    let (Some(share), None) = (shares.next(), shares.next()) else {
-        let error = ProviderError::new(format!("several versions of Worker `{script}` share the requests"), Retry::Stalled);
-        let hint = "finish the gradual deployment: `wrangler versions deploy <version>@100%`";
-        return Err(Fault::own(error.hint(hint)));
-    };
-    Grammar::Id.check(&share.version_id).map_err(Fault::own)?;
-    Ok(Some(Active { version: share.version_id }))
-}
-
 /// One version.
 pub(super) async fn version(client: &Client, account: &Account, script: &str, id: &str) -> Result<Version, Fault> {
     client.get(&account.script(script, &["versions", id])).await
@@ -86,7 +66,7 @@ pub(super) async fn subdomain(client: &Client, account: &Account, script: &str) 
     client.get(&account.script(script, &["subdomain"])).await
 }
 
-/// Reads a Worker in full. `dateless` says that no compatibility date is desired.
+/// Reads a Worker in full. `ours` says which splits are, `dateless` that no compatibility date is desired.
 ///
 /// # Errors
 /// A fault that [is missing](Fault::is_missing) where it is not there (any more).
@@ -95,10 +75,10 @@ pub(super) async fn live(
     account: &Account,
     script: &str,
     (owned, item): (Option<&Owned>, Option<&ScriptItem>),
-    dateless: bool,
+    (ours, dateless): (&Ours, bool),
 ) -> Result<Live, Fault> {
     let (active, crons, subdomain) = futures_util::future::try_join3(
-        active(client, account, script),
+        active(client, account, script, ours),
         crons(client, account, script),
         subdomain(client, account, script),
     )
@@ -114,9 +94,10 @@ pub(super) async fn live(
         for empty in ["modules", "bindings", "compatibility_flags"] {
             properties.insert(empty.to_owned(), Value::Table(Properties::new()));
         }
-        return Ok(Live { properties, attributes: BTreeMap::new(), version: None, modules: Vec::new() });
+        return Ok(Live { properties, attributes: BTreeMap::new(), marker: None, version: None, modules: Vec::new() });
     };
-    let version = version(client, account, script, &active.version).await?;
+    let version = active.whole(client, account, script).await?;
+    properties = with_traffic(properties, active.traffic());
     let etag = version.resources.script.etag.clone().unwrap_or_default();
     let recorded = |name: &str| owned.and_then(|o| o.attributes.get(name)).map(String::as_str).filter(|text| !text.is_empty());
     let same_version = recorded("version_id") == Some(active.version.as_str());
@@ -152,8 +133,8 @@ pub(super) async fn live(
         let unknown = || Value::Table([("files".to_owned(), Value::Table(Properties::new()))].into());
         properties.insert("assets".to_owned(), recorded.cloned().unwrap_or_else(unknown));
     }
-    let attributes = attributes(&active, &etag);
-    Ok(Live { properties, attributes, version: Some(version), modules: read })
+    let (attributes, marker) = (active.attributes(&etag), active.marker(&version));
+    Ok(Live { properties, attributes, marker, version: Some(version), modules: read })
 }
 
 /// The exports of a version. The API shows the live ones; what says how another one ended is that of the very version that
@@ -180,14 +161,6 @@ fn settings(item: Option<&ScriptItem>) -> Properties {
         ("logpush", item.logpush.map(Value::Bool)),
     ];
     fields.into_iter().filter_map(|(field, value)| Some((field.to_owned(), value?))).collect()
-}
-
-/// What is recorded of a Worker besides its properties.
-pub(super) fn attributes(active: &Active, etag: &str) -> BTreeMap<String, String> {
-    [("version_id", active.version.as_str()), ("etag", etag)]
-        .into_iter()
-        .map(|(key, value)| (key.to_owned(), value.to_owned()))
-        .collect()
 }
 
 async fn downloaded(

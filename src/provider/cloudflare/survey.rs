@@ -15,6 +15,7 @@ use crate::model::{Address, Kind, Properties, ResourceName, Retry, Secret, Secre
 use crate::provider::ProviderError;
 
 use super::collection::{self, Sort, Thing};
+use super::deployed::Ours;
 use super::fault::Fault;
 use super::lists::{self, Lists};
 use super::path::{Grammar, with_query};
@@ -266,7 +267,7 @@ impl Reading<'_> {
 async fn worker(provider: &CloudflareProvider, lists: &Lists, script: &str) -> Result<SurveyedWorker, Fault> {
     Grammar::Script.check(script).map_err(Fault::own)?;
     let item = lists.scripts.get(script);
-    let live = read::live(&provider.client, &provider.account, script, (None, item), false).await?;
+    let live = read::live(&provider.client, &provider.account, script, (None, item), (&Ours::none(), false)).await?;
     if live.version.is_none() {
         let error = ProviderError::new(format!("nothing of Worker `{script}` is deployed"), Retry::Stalled);
         return Err(Fault::own(error));

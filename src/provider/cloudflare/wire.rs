@@ -70,6 +70,8 @@ pub(super) struct Deployments {
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default)]
 pub(super) struct Deployment {
+    pub(super) created_on: Option<String>,
+    pub(super) annotations: Option<BTreeMap<String, Value>>,
     #[serde(deserialize_with = "or_default")]
     pub(super) versions: Vec<Share>,
 }
@@ -87,6 +89,7 @@ pub(super) struct Share {
 #[serde(default)]
 pub(super) struct Version {
     pub(super) id: String,
+    pub(super) number: Option<u64>,
     pub(super) annotations: Option<BTreeMap<String, Value>>,
     #[serde(deserialize_with = "or_default")]
     pub(super) resources: Resources,

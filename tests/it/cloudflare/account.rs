@@ -93,6 +93,7 @@ impl Account {
         let sought = lookups(&desired, &inventory, &[]);
         let (observed, successors) = (self.observe(sought.instances, deep).await, self.observe(sought.successors, deep).await);
         let marks = marks(&bundle);
+        let steering = trunkline::plan::Steering::default();
         let input = Input {
             desired: &desired,
             marks: &marks,
@@ -101,6 +102,7 @@ impl Account {
             inventory: &inventory,
             acknowledged: &self.acknowledged,
             commit: COMMIT,
+            steering: &steering,
         };
         let planned = plan(&input);
         let learnt = records(&input, &revision());

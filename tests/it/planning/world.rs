@@ -3,14 +3,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use chrono::DateTime;
+use chrono::{DateTime, Utc};
 use trunkline::model::{
-    Address, DesiredState, Evidence, InstanceKey, Kind, Marker, Observed, ObservedState, Present, Properties, ResourceName,
-    SecretMark, TargetName, Value,
+    Address, DesiredState, Digest, Evidence, InstanceKey, Kind, Marker, Observed, ObservedState, Present, Properties,
+    ResourceName, SecretMark, TargetName, Value, traffic, with_traffic,
 };
 use trunkline::plan::{
-    Attempt, Change, Input, Inventory, Lookups, Owned, Plan, Precondition, Records, Resolution, Sought, inherit_claims, lookups,
-    plan, records, recover, resolve_pending,
+    Attempt, Change, Input, Inventory, Lookups, Owned, Plan, Precondition, Records, Resolution, Sought, Steering, inherit_claims,
+    lookups, plan, records, recover, resolve_pending,
 };
 
 use super::sketch::{COMMIT, revision};
@@ -26,6 +26,10 @@ pub(super) struct Thing {
     pub marker: Option<Marker>,
     /// A plan made or changed it: what the laws are checked by, and nobody sees.
     pub touched_by_us: bool,
+    /// Of a Worker whose version has not all requests: what the version before was desired to be, and since when.
+    pub split: Option<(Option<Digest>, DateTime<Utc>)>,
+    /// What the version was desired to be, where we made it.
+    pub desired: Option<Digest>,
 }
 
 /// What lives, by the id that the target gave it.
@@ -34,6 +38,10 @@ pub(super) struct World {
     pub things: BTreeMap<u64, Thing>,
     pub unreachable: BTreeSet<TargetName>,
     pub serial: u64,
+    /// When things happen.
+    pub now: DateTime<Utc>,
+    /// Every deployment of a Worker: what it was desired to be, and its share.
+    pub deployments: Vec<(Option<Digest>, u8)>,
 }
 
 /// One installation that looks after it.
@@ -44,6 +52,7 @@ pub(super) struct Keeper {
     pub acknowledged: BTreeSet<Address>,
     pub attempts: Vec<Attempt>,
     pub operations: u64,
+    pub steering: Steering,
 }
 
 /// What was observed.
@@ -91,6 +100,8 @@ impl World {
             owner: None,
             marker: None,
             touched_by_us: false,
+            split: None,
+            desired: None,
         };
         self.things.insert(id, thing);
         id
@@ -103,14 +114,25 @@ impl World {
             change(&mut thing.properties);
             thing.serial = serial;
             thing.marker = None;
+            thing.split = None;
+            thing.desired = None;
+            thing.properties = with_traffic(std::mem::take(&mut thing.properties), 100);
         }
     }
 
     fn present(&self, id: u64) -> Present {
         let thing = &self.things[&id];
+        let mut attributes = BTreeMap::from([("id".to_owned(), format!("id-{id}"))]);
+        if thing.kind == Kind::Worker {
+            attributes.insert("version_id".to_owned(), format!("version-{id}"));
+        }
+        if let Some((former, since)) = &thing.split {
+            attributes.extend(former.map(|former| ("former_desired".to_owned(), former.to_string())));
+            attributes.insert("stepped_at".to_owned(), since.to_rfc3339());
+        }
         Present {
             properties: thing.properties.clone(),
-            attributes: [("id".to_owned(), format!("id-{id}"))].into(),
+            attributes,
             fingerprint: thing.serial.to_string(),
             owner: thing.owner.clone(),
             marker: thing.marker.clone(),
@@ -166,8 +188,23 @@ impl World {
         };
         let id = found.unwrap_or_else(|| self.make(target, kind, &change.claim, Properties::new()));
         let serial = self.next();
+        let now = self.now;
         let thing = self.things.get_mut(&id).unwrap();
-        let mut properties = after.clone();
+        if kind == Kind::Worker {
+            let (live, share) = (traffic(&thing.properties), traffic(after));
+            let is_new = found.is_none() || change.before.as_ref().is_some_and(|before| differs(before, after));
+            // The version that has most of the requests is the one before; one that is new takes the place of the other.
+            let principal = if live > 50 { thing.desired } else { thing.split.as_ref().and_then(|(former, _)| *former) };
+            let former = if is_new { principal } else { thing.split.as_ref().and_then(|(former, _)| *former) };
+            if is_new {
+                thing.desired = Some(marker.desired);
+            }
+            if is_new || live != share {
+                self.deployments.push((thing.desired, share));
+                thing.split = (share < 100).then_some((former, now));
+            }
+        }
+        let mut properties = with_traffic(after.clone(), traffic(after));
         for (table, items) in &change.foreign {
             let Some(Value::Table(there)) = thing.properties.get(table) else { continue };
             let mut kept: Properties =
@@ -199,6 +236,11 @@ impl World {
     }
 }
 
+/// Whether what a version is like differs.
+fn differs(before: &Properties, after: &Properties) -> bool {
+    with_traffic(before.clone(), 100) != with_traffic(after.clone(), 100)
+}
+
 impl Keeper {
     pub(super) fn input<'a>(&'a self, desired: &'a DesiredState, seen: &'a Seen) -> Input<'a> {
         Input {
@@ -209,6 +251,7 @@ impl Keeper {
             inventory: &self.inventory,
             acknowledged: &self.acknowledged,
             commit: COMMIT,
+            steering: &self.steering,
         }
     }
 
@@ -298,7 +341,7 @@ impl Keeper {
             };
             let owned = Owned {
                 claim: change.claim.clone(),
-                properties: after.unwrap(),
+                properties: with_traffic(after.clone().unwrap(), after.as_ref().map_or(100, traffic)),
                 attributes: present.attributes,
                 fingerprint: present.fingerprint,
                 desired: change.desired,

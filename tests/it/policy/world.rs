@@ -137,7 +137,8 @@ impl World {
             secrets: BTreeMap::new(),
             policies: BTreeMap::new(),
         };
-        let plan = Plan { environment, changes, orphaned: Vec::new(), blocked: Vec::new() };
+        let plan =
+            Plan { environment, changes, orphaned: Vec::new(), blocked: Vec::new(), rolling: Vec::new(), warnings: Vec::new() };
         let (kind, budget, acknowledged) = (RunKind::Apply, Budget::default(), BTreeSet::new());
         Self { desired, plan, kind, budget, owned: 0, acknowledged }
     }

@@ -11,41 +11,32 @@
 
 mod assets;
 mod lifecycle;
+mod release;
 mod triggers;
 
+use std::collections::BTreeSet;
+
 use http::Method;
-use serde_json::{Value as Json, json};
+use serde_json::Value as Json;
 
 use crate::boundary;
-use crate::model::{Marker, Properties};
+use crate::model::{Kind, Marker, Properties, SecretMark, Value, traffic};
 use crate::plan::{Action, Change, Precondition};
 use crate::provider::{Order, Outcome, ProviderError, Receipt};
 
 use super::CloudflareProvider;
 use super::carry_out::{Expected, Uploaded, copy, is_ours};
 use super::client::Payload;
-use super::fault::Fault;
+use super::deployed::{self, Active, Ours};
 use super::lists::{Lists, zones_of};
 use super::observe;
 use super::path::{Grammar, with_query};
-use super::read::{self, Active};
-use super::upload::{self, annotations};
+use super::read;
+use super::upload;
 use super::wire::{Version, Versions};
 use super::write::Writer;
 
-/// The properties that are versioned: a change of one of them is a new version.
-const VERSIONED: [&str; 10] = [
-    "main_module",
-    "modules",
-    "compatibility_date",
-    "compatibility_flags",
-    "bindings",
-    "limits",
-    "placement",
-    "exports",
-    "migration_tag",
-    "assets",
-];
+use release::Unreleased;
 
 /// How many of the newest versions are looked through for one that an earlier operation uploaded.
 const LOOKED_THROUGH: usize = 10;
@@ -61,10 +52,17 @@ struct Work<'a> {
     writer: Writer<'a>,
 }
 
-/// Whether a change deploys another version.
+/// Whether a field differs that makes another version.
+fn is_versioned(before: &Properties, after: &Properties) -> bool {
+    let keys: BTreeSet<&String> = before.keys().chain(after.keys()).collect();
+    keys.into_iter().any(|key| Kind::Worker.is_versioned(key) && before.get(key) != after.get(key))
+}
+
+/// Whether a change deploys another version, or gives it another share of the requests.
 pub(super) fn deploys(change: &Change) -> bool {
-    let field = |side: &Option<Properties>, name: &str| side.as_ref().and_then(|side| side.get(name).cloned());
-    change.after.is_some() && VERSIONED.iter().any(|name| field(&change.before, name) != field(&change.after, name))
+    let nothing = Properties::new();
+    let before = change.before.as_ref().unwrap_or(&nothing);
+    change.after.as_ref().is_some_and(|after| is_versioned(before, after) || traffic(before) != traffic(after))
 }
 
 /// Carries out one order. `active` is the version that was active before the lists were read.
@@ -184,7 +182,8 @@ impl Work<'_> {
     /// The active version, which must be one that an earlier operation of this order uploaded.
     async fn made_earlier(&self) -> Result<String, Outcome> {
         let (client, account) = (&self.provider.client, &self.provider.account);
-        let active = read::active(client, account, self.script).await.map_err(|fault| self.writer.unread(fault))?;
+        let active = deployed::active(client, account, self.script, &Ours::ordered(self.order)).await;
+        let active = active.map_err(|fault| self.writer.unread(fault))?;
         let id = active.map(|active| active.version);
         if let Some(id) = id {
             let version = read::version(client, account, self.script, &id).await.map_err(|fault| self.writer.unread(fault))?;
@@ -196,11 +195,14 @@ impl Work<'_> {
     }
 
     async fn update(mut self, active: Option<Active>) -> Result<Expected, Outcome> {
-        let versioned = VERSIONED.iter().any(|key| self.before.get(*key) != self.after.get(*key));
+        let versioned = is_versioned(&self.before, &self.after);
+        let moved = traffic(&self.before) != traffic(&self.after);
         let routes = self.route_changes()?;
         let mut expected = Expected::Version(active.as_ref().map(|active| active.version.clone()));
         if versioned {
             expected = self.write_version(active.as_ref()).await?;
+        } else if moved {
+            expected = self.promote(active.as_ref()).await?;
         }
         self.write_settings().await?;
         if self.before.get("crons") != self.after.get("crons") {
@@ -216,22 +218,23 @@ impl Work<'_> {
     /// Uploads a version and deploys it, or deploys the one that an earlier operation uploaded already.
     async fn write_version(&mut self, active: Option<&Active>) -> Result<Expected, Outcome> {
         let mut upload = upload::prepare(self.order, self.provider.secrets.as_ref()).map_err(Outcome::Refused)?;
-        if let Some(found) = self.uploaded_earlier().await? {
+        if let Some(expected) = self.bring_back(active).await? {
+            return Ok(expected);
+        }
+        if let Some(found) = self.uploaded_earlier(active).await? {
             if active.is_some_and(|active| active.version == found) {
                 return Ok(Expected::Version(Some(found)));
             }
-            match self.deploy(&found).await {
+            match self.release(&found, active).await {
                 Ok(()) => return Ok(Expected::Version(Some(found))),
                 // It can no longer be deployed (a secret changed since, it is too old): certainly nothing happened.
-                Err(fault) if fault.certain && fault.status != Some(429) => {}
-                Err(fault) => return Err(self.writer.failed(fault)),
+                Err(Unreleased::Refused(_)) => {}
+                Err(Unreleased::Ended(outcome)) => return Err(outcome),
             }
         }
         let (client, account) = (&self.provider.client, &self.provider.account);
         let live = match active {
-            Some(active) => {
-                read::version(client, account, self.script, &active.version).await.map_err(|fault| self.writer.unread(fault))?
-            }
+            Some(active) => active.whole(client, account, self.script).await.map_err(|fault| self.writer.unread(fault))?,
             None => Version::default(),
         };
         let item = self.lists.scripts.get(self.script);
@@ -260,28 +263,25 @@ impl Work<'_> {
         })?;
         boundary::reach("after_version");
         // An uploaded version that is not deployed does nothing, and is found again by its marker.
-        self.deploy(id).await.map_err(|fault| self.writer.failed(fault))?;
-        Ok(Expected::Version(Some(id.to_owned())))
+        match self.release(id, active).await {
+            Ok(()) => Ok(Expected::Version(Some(id.to_owned()))),
+            Err(Unreleased::Refused(fault)) => Err(self.writer.failed(fault)),
+            Err(Unreleased::Ended(outcome)) => Err(outcome),
+        }
     }
 
-    async fn deploy(&mut self, version: &str) -> Result<(), Fault> {
-        let mut notes = annotations(&self.order.marker);
-        // A deployment has no tag of its own in the API's types; its message names the same operation's version.
-        notes.as_object_mut().and_then(|notes| notes.remove("workers/tag"));
-        let body = json!({
-            "strategy": "percentage",
-            "versions": [{ "version_id": version, "percentage": 100 }],
-            "annotations": notes,
-        });
-        let path = self.path(&["deployments"]);
-        self.writer.try_write(Method::POST, &path, Payload::Json(body), &[]).await?;
-        boundary::reach("after_deployment");
-        Ok(())
-    }
-
-    /// A version that an earlier operation of this order uploaded, of the same desired properties.
-    async fn uploaded_earlier(&self) -> Result<Option<String>, Outcome> {
-        if self.order.earlier.is_empty() {
+    /// A version that an earlier operation of this order uploaded, of the same desired properties; one that is to be rolled
+    /// out may be of any operation, since its probe may have failed before.
+    async fn uploaded_earlier(&self, active: Option<&Active>) -> Result<Option<String>, Outcome> {
+        let mut above = None;
+        if self.begins_rollout()
+            && self.is_comparable()
+            && let Some(active) = active
+        {
+            let live = active.whole(&self.provider.client, &self.provider.account, self.script).await;
+            above = live.map_err(|fault| self.writer.unread(fault))?.number;
+        }
+        if self.order.earlier.is_empty() && above.is_none() {
             return Ok(None);
         }
         let (client, account) = (&self.provider.client, &self.provider.account);
@@ -298,7 +298,10 @@ impl Work<'_> {
                 }
                 None => break,
             };
-            if self.is_this(&version) {
+            // One below what is live lacks what others put on the Worker since.
+            let is_like =
+                || above.is_some_and(|above| version.number.is_some_and(|number| number > above)) && self.is_like(&version);
+            if self.is_this(&version) || is_like() {
                 return Ok(Some(version.id));
             }
         }
@@ -310,6 +313,24 @@ impl Work<'_> {
         let wanted = &self.order.marker;
         observe::marker(version)
             .is_some_and(|m| is_ours(self.order, &m.operation) && m.desired == wanted.desired && m.key == wanted.key)
+    }
+
+    /// Whether a version is of the same desired properties, whoever uploaded it of us.
+    fn is_like(&self, version: &Version) -> bool {
+        let wanted = &self.order.marker;
+        observe::marker(version).is_some_and(|m| m.desired == wanted.desired && m.key == wanted.key)
+    }
+
+    /// Whether the digest of what is desired stands for every secret in it.
+    fn is_comparable(&self) -> bool {
+        fn unknown(value: &Value) -> bool {
+            match value {
+                Value::Secret { mark } => *mark == SecretMark::Unknown,
+                Value::Table(table) => table.values().any(unknown),
+                _ => false,
+            }
+        }
+        !self.after.values().any(unknown)
     }
 
     /// The static files, where the Worker is to serve some: what its upload says of them.
