@@ -92,10 +92,10 @@ fn deleted(evidence: &Evidence<'_>, found: &mut Reversal) {
     match evidence.kind {
         kind if kind.holds_data() => found.add(Reversibility::OneWay, "the data in it is destroyed"),
         Kind::Worker => {
-            found.add(Reversibility::WithLoss, "its versions and deployments are forgotten; it is made again from the bundle")
+            found.add(Reversibility::WithLoss, "its versions and deployments are forgotten; it is made again from the bundle");
         }
         Kind::Tunnel => {
-            found.add(Reversibility::WithLoss, "a new one has another id and another token, and its connectors must take it")
+            found.add(Reversibility::WithLoss, "a new one has another id and another token, and its connectors must take it");
         }
         Kind::Hyperdrive | Kind::VpcService | Kind::MtlsCertificate | Kind::DispatchNamespace => {
             found.add(Reversibility::WithLoss, "a new one has another id");
@@ -122,7 +122,7 @@ fn worker(evidence: &Evidence<'_>, found: &mut Reversal) {
         let state = export.as_table().and_then(|fields| fields.get("state")).and_then(Value::as_text);
         match state.filter(|_| old.get(name) != Some(export)) {
             Some("deleted") => {
-                found.add(Reversibility::OneWay, format!("the data of Durable Object class `{name}` is destroyed"))
+                found.add(Reversibility::OneWay, format!("the data of Durable Object class `{name}` is destroyed"));
             }
             Some("renamed" | "transferred" | "expecting-transfer") => {
                 found.add(Reversibility::OneWay, format!("the platform does not take class `{name}` back to where it was"));

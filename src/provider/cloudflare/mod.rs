@@ -23,6 +23,7 @@ mod lists;
 mod multipart;
 mod observe;
 mod pace;
+mod pages;
 mod path;
 mod payload;
 mod purge;
