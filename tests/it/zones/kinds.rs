@@ -255,7 +255,7 @@ async fn nothing_is_made_twice_when_the_process_is_killed_before_it_saw_the_answ
     );
     world.write(
         PRODUCTION,
-        &std::fs::read_to_string(world.path("clone").join(PRODUCTION)).unwrap().split("[dns.a]").next().unwrap().to_owned(),
+        std::fs::read_to_string(world.path("clone").join(PRODUCTION)).unwrap().split("[dns.a]").next().unwrap(),
     );
     world.commit("Both go\n\nAcknowledge: production delete-budget");
     kill("after_listed_delete#1");
