@@ -47,7 +47,6 @@ pub(super) const ENVIRONMENT_KEYS: [&str; 18] = [
 
 /// Keys that later versions of the format have: said so, instead of guessing a name that is near.
 pub(super) const LATER_KEYS: &[&str] = &[
-    "rollout",
     "health",
     "window",
     "freeze",
@@ -57,12 +56,9 @@ pub(super) const LATER_KEYS: &[&str] = &[
     "container",
     "pm2",
     "package",
-    "user",
-    "directory",
     "ruleset",
     "queues",
     "workflow",
-    "durable_object",
     "durable_objects",
     "volume",
     "restart_on",

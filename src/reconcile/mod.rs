@@ -171,6 +171,7 @@ async fn pass(context: &Context, record: &EnvironmentRecord, revision: &Revision
     let look = observe::look(record, force, now);
     let mut prepared = prepare(context, record, *resolved, revision, (look, RunKind::Apply)).await?;
     let followed = recover::follow_up(&prepared).await;
+    verdict::takes_from_nobody(context, &prepared)?;
     recover::record(context, &prepared.recovery)?;
     let mut next = record.clone();
     next.seen = Some(revision.clone());

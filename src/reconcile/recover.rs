@@ -121,6 +121,11 @@ pub(super) fn recover(
 }
 
 impl Recovery {
+    /// What comes into the inventory without a change, or stays in it otherwise than before.
+    pub(super) fn learnt(&self) -> impl Iterator<Item = (&InstanceKey, &Owned)> {
+        self.rows.iter().filter_map(|(key, owned)| Some((key, owned.as_ref()?)))
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.settled.is_empty()
     }

@@ -79,6 +79,7 @@ pub(super) async fn apply_again(
 ) -> Result<Outcome, Stop> {
     recover::left_under_way(context, &record.environment)?;
     let prepared = prepare(context, record, good, revision, (Look::Lists, RunKind::Rollback)).await?;
+    verdict::takes_from_nobody(context, &prepared)?;
     let followed = recover::follow_up(&prepared).await;
     recover::record(context, &prepared.recovery)?;
     let rules = load_rules(context).map_err(|message| Stop::stalled(ConditionReason::Denied, message))?;

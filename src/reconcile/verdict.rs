@@ -122,7 +122,6 @@ pub async fn judge(
     kind: policy::RunKind,
     now: DateTime<Utc>,
 ) -> Result<(ApprovedPlan, Vec<String>), Stop> {
-    takes_from_nobody(context, prepared)?;
     let ratchet = policy::ratchet(kind, pinned, recorded_rules(context, record)?, rule_files(&prepared.bundle));
     let rules = ratchet.compile().map_err(|faults| {
         let read = |path: &str| ratchet.standing.get(path).or_else(|| ratchet.own.as_ref()?.get(path)).cloned();
@@ -165,15 +164,19 @@ pub async fn judge(
     }
 }
 
-/// Says no to taking over what another environment owns: a KV namespace carries no mark of its owner, so that only our own
-/// records tell.
-fn takes_from_nobody(context: &Context, prepared: &Prepared) -> Result<(), Stop> {
+/// Says no to taking over what another environment owns: what carries no mark of its owner is told by our own records only.
+/// To be asked before anything is recorded, since an adoption that changes nothing is no more than a record.
+pub(super) fn takes_from_nobody(context: &Context, prepared: &Prepared) -> Result<(), Stop> {
     let store = |error: crate::store::StoreError| Stop::internal(&error);
     let id = |attributes: &BTreeMap<String, String>| attributes.get("id").cloned();
     let adopted = prepared.plan.changes.iter().filter(|change| change.action == plan::Action::Adopt);
-    let adopted: BTreeMap<String, &plan::Change> =
-        adopted.filter_map(|c| Some((id(&prepared.observed.get(&c.key)?.present()?.attributes)?, c))).collect();
-    if adopted.is_empty() {
+    let adopted =
+        adopted.filter_map(|c| Some((id(&prepared.observed.get(&c.key)?.present()?.attributes)?, (&c.key, c.claim.as_str()))));
+    let learnt =
+        prepared.recovery.learnt().filter_map(|(key, owned)| Some((id(&owned.attributes)?, (key, owned.claim.as_str()))));
+    // A thing whose id is its name may have a namesake in another account, which is another thing.
+    let taken: BTreeMap<String, _> = adopted.chain(learnt).filter(|(id, (_, claim))| id.as_str() != *claim).collect();
+    if taken.is_empty() {
         return Ok(());
     }
     for other in context.store.environments().map_err(store)? {
@@ -181,11 +184,10 @@ fn takes_from_nobody(context: &Context, prepared: &Prepared) -> Result<(), Stop>
             continue;
         }
         for (owner, owned) in context.store.inventory(&other.environment).map_err(store)? {
-            if let Some(change) = id(&owned.attributes).and_then(|id| adopted.get(&id)) {
-                let message = format!(
-                    "{}: `{}` belongs to {owner}, and is not taken over; two environments cannot own one thing",
-                    change.key, change.claim
-                );
+            let same = |(key, _): &&(&crate::model::InstanceKey, &str)| key.address.kind == owner.address.kind;
+            if let Some((key, claim)) = id(&owned.attributes).and_then(|id| taken.get(&id)).filter(same) {
+                let message =
+                    format!("{key}: `{claim}` belongs to {owner}, and is not taken over; two environments cannot own one thing");
                 return Err(Stop::stalled(ConditionReason::NotOurs, message));
             }
         }

@@ -203,7 +203,7 @@ async fn two_environments_cannot_own_one_thing() {
     let ran = world.trunkline(&["check", clone.to_str().unwrap()]);
     assert_eq!(ran.status, 1, "{ran:?}");
     for expected in [
-        "`production/kv.counts` and `staging/kv.mine` both claim the namespace `counts-production`",
+        "`production/kv.counts` and `staging/kv.mine` both claim the kv `counts-production`",
         "`production/file.motd` and `staging/file.motd` both claim the path `/etc/motd`",
         "environments/staging/staging.toml:7:1",
     ] {

@@ -197,6 +197,16 @@ impl World {
                     || lookup.owned.as_ref().is_some_and(|o| o.properties.contains_key(field))
             };
             present.properties.retain(|field, _| !SETTINGS.contains(&field.as_str()) || is_ours(field));
+            // It also leaves alone what the target adds to a binding of ours: the id of a class's namespace.
+            if let Some(Value::Table(bindings)) = present.properties.get_mut("bindings") {
+                for binding in bindings.values_mut() {
+                    if let Value::Table(fields) = binding
+                        && fields.get("type") == Some(&Value::text("durable_object_namespace"))
+                    {
+                        fields.remove("namespace_id");
+                    }
+                }
+            }
         }
         observed
     }
