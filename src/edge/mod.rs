@@ -17,7 +17,7 @@
 //! crons, routes, `workers.dev`-like names, versions and deployments with shares, the Cache API, rate limits, analytics,
 //! client certificates, and links into its own network where it was started to allow them. What it has not: other
 //! bindings, DNS, TLS of its own; an upload that needs one is refused, never accepted in part. The edge has one account, called by any 32 hex digits; a zone
-//! exists when a request names it, and its id follows from its name. With a [`stand_in`], it also keeps the records of
+//! exists when a request names it, and its id follows from its name. With a stand-in, it also keeps the records of
 //! what cannot run here.
 //!
 //! **Invariant:** nothing is acknowledged before it is durable; where the runtime is missing, that is said and nothing

@@ -1,6 +1,6 @@
 //! Durable records: journal, inventory, generations, bundles. SQLite in WAL mode with `synchronous=FULL`: what a method
 //! returned `Ok` for survives a kill and a power cut. Three leave the latter to whatever is written next, before which
-//! nothing depends on them ([`Store::deferred`]): a bundle, a generation that begins, what is known of the repository.
+//! nothing depends on them (`Store::deferred`): a bundle, a generation that begins, what is known of the repository.
 //!
 //! Goes in: records of the room `record`. Comes out: the same, read back.
 //!
