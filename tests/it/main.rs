@@ -6,6 +6,7 @@ mod counts;
 mod crash;
 mod daemon;
 mod definition;
+mod demo;
 mod edge;
 mod host;
 mod house;
