@@ -76,8 +76,9 @@ fn stores() -> Vec<Table> {
     let kv = (title, word(&["eu"])).prop_map(|(title, place)| lines([("title", title), ("jurisdiction", place)]));
     let r2 = (word(&["Standard", "InfrequentAccess"]), word(&["weur", "enam"]), word(&["eu"]));
     let r2 = r2.prop_map(|(class, near, place)| lines([("storage_class", class), ("location", near), ("jurisdiction", place)]));
-    let d1 = (word(&["weur", "apac"]), word(&["auto", "disabled"]));
-    let d1 = d1.prop_map(|(near, mode)| lines([("location", near), ("read_replication", mode)]));
+    let d1 = (word(&["weur", "apac"]), word(&["auto", "disabled"]), word(&["eu"]));
+    let d1 =
+        d1.prop_map(|(near, mode, place)| lines([("location", near), ("read_replication", mode), ("jurisdiction", place)]));
     vec![table("kv", kv), table("r2", r2), table("d1", d1), table("dispatch_namespace", Just(String::new())), queue()]
 }
 
@@ -104,9 +105,15 @@ fn queue() -> Table {
             ("max_concurrency", most),
         ])
     });
-    let fields = (number(0..=86_400), number(60..=1_209_600), flag(), of(prop_oneof![pulls, pushes]));
-    let fields = fields.prop_map(|(delay, kept, paused, consumer)| {
-        lines([("delivery_delay", delay), ("retention", kept), ("delivery_paused", paused), ("consumer", consumer)])
+    let fields = (number(0..=86_400), number(60..=1_209_600), flag(), word(&["eu"]), of(prop_oneof![pulls, pushes]));
+    let fields = fields.prop_map(|(delay, kept, paused, place, consumer)| {
+        lines([
+            ("delivery_delay", delay),
+            ("retention", kept),
+            ("delivery_paused", paused),
+            ("jurisdiction", place),
+            ("consumer", consumer),
+        ])
     });
     table("queue", fields)
 }
