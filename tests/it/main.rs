@@ -23,6 +23,7 @@ mod service;
 mod source;
 mod stand_in;
 mod stop;
+mod stored;
 mod story;
 mod sweep;
 mod world;

@@ -21,7 +21,12 @@ pub(super) fn carry(making: &mut Making<'_>, thing: &Surveyed) {
     if thing.properties.get("config_src").and_then(Value::as_text).is_some_and(|source| source != "cloudflare") {
         return making.leave(&what, "it is configured on its host, and not here");
     }
-    let keys = fields(making, thing, &what);
+    let mut keys = fields(making, thing, &what);
+    if thing.kind == Kind::CacheRule && thing.owner.is_some() {
+        // A `ref` that is our mark is made from the key and the place; the key is that of the mark.
+        keys.remove("ref");
+        keys.extend(thing.properties.get("order").and_then(json_of).map(|order| ("order".to_owned(), order)));
+    }
     if section(thing.kind) != kind {
         return consumer(making, thing, keys, &what);
     }

@@ -15,9 +15,9 @@ use crate::model::{Kind, Marker, Properties, Value};
 use crate::provider::cloudflare::CloudflareProvider;
 use crate::provider::cloudflare::client::Payload;
 use crate::provider::cloudflare::fault::Fault;
-use crate::provider::cloudflare::lists::zone_id;
 use crate::provider::cloudflare::path::{Grammar, path};
 use crate::provider::cloudflare::write::Writer;
+use crate::provider::cloudflare::zones::within;
 use crate::provider::{Order, Outcome};
 
 use super::{Failed, Seen, Sort, Thing, answered, picked, text};
@@ -68,14 +68,16 @@ fn rank(rule: &Json) -> Option<(i64, &str)> {
 
 impl Ruleset {
     async fn read(provider: &CloudflareProvider, zone: &str) -> Result<Self, Fault> {
-        let zone_id = zone_id(&provider.client, &provider.account, zone).await?;
-        let path = path(&["zones", &zone_id, "rulesets", "phases", PHASE, "entrypoint"]);
-        let found: Json = match provider.client.get(&path).await {
-            Ok(found) => found,
-            Err(fault) if fault.is_missing() => Json::Null,
-            Err(fault) => return Err(fault),
+        let read = |zone_id: String| async move {
+            let path = path(&["zones", &zone_id, "rulesets", "phases", PHASE, "entrypoint"]);
+            let found: Json = match provider.client.get(&path).await {
+                Ok(found) => found,
+                Err(fault) if fault.is_missing() => Json::Null,
+                Err(fault) => return Err(fault),
+            };
+            Ok(Self::of(zone, zone_id, &found))
         };
-        Ok(Self::of(zone, zone_id, &found))
+        within(&provider.client, &provider.account, zone, read).await
     }
 
     fn of(zone: &str, zone_id: String, found: &Json) -> Self {
@@ -186,6 +188,10 @@ impl Sort for CacheRule {
     /// Two rules of one `ref`.
     fn taken(&self) -> &'static [u64] {
         &[20126]
+    }
+
+    fn is_by_place(&self) -> bool {
+        true
     }
 
     fn list<'a>(

@@ -12,9 +12,9 @@ use crate::provider::Order;
 use crate::provider::cloudflare::CloudflareProvider;
 use crate::provider::cloudflare::client::Payload;
 use crate::provider::cloudflare::fault::Fault;
-use crate::provider::cloudflare::lists::zone_id;
 use crate::provider::cloudflare::path::{Grammar, path};
 use crate::provider::cloudflare::write::Writer;
+use crate::provider::cloudflare::zones::{within, zone_id};
 
 use super::{Failed, Sort, Thing, answered, picked, text};
 
@@ -109,17 +109,27 @@ impl Sort for Dns {
         &[81053, 81054, 81057, 81058]
     }
 
+    fn is_by_place(&self) -> bool {
+        true
+    }
+
+    fn identical(&self) -> &'static [u64] {
+        &[81057, 81058]
+    }
+
     fn list<'a>(
         &'a self,
         provider: &'a CloudflareProvider,
         zones: &'a BTreeSet<String>,
     ) -> BoxFuture<'a, Result<Vec<Thing>, Fault>> {
         async move {
-            let reads = zones.iter().map(|zone| async move {
-                let id = zone_id(&provider.client, &provider.account, zone).await?;
-                let path = path(&["zones", &id, "dns_records"]);
-                let all = provider.client.get_pages(&path, PAGE, |item: &Json| text(item, "id").unwrap_or_default()).await?;
-                Ok::<_, Fault>(all.iter().filter_map(|object| thing((zone, &id), object)).collect::<Vec<_>>())
+            let reads = zones.iter().map(|zone| {
+                let read = move |id: String| async move {
+                    let path = path(&["zones", &id, "dns_records"]);
+                    let all = provider.client.get_pages(&path, PAGE, |item: &Json| text(item, "id").unwrap_or_default()).await?;
+                    Ok::<_, Fault>(all.iter().filter_map(|object| thing((zone, &id), object)).collect::<Vec<_>>())
+                };
+                within(&provider.client, &provider.account, zone, read)
             });
             Ok(try_join_all(reads).await?.into_iter().flatten().collect())
         }

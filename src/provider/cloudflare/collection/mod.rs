@@ -57,6 +57,17 @@ pub(super) trait Sort: Send + Sync {
         self.kind()
     }
 
+    /// Whether each zone or jurisdiction has a list of its own.
+    fn is_by_place(&self) -> bool {
+        false
+    }
+
+    /// The codes by which the API says that the very same thing is there already, with the mark that its maker put on it: one
+    /// that bears ours was made by a call of ours, whatever an earlier list showed.
+    fn identical(&self) -> &'static [u64] {
+        &[]
+    }
+
     /// Everything that there is, in `places` for what lies in zones or jurisdictions.
     fn list<'a>(
         &'a self,
@@ -169,7 +180,44 @@ pub(super) fn listed_with(kind: Kind) -> Kind {
 }
 
 /// Lists that were read, by kind.
-pub(super) type Lists = BTreeMap<Kind, Result<Vec<Thing>, Fault>>;
+pub(super) type Lists = BTreeMap<Kind, Result<Listed, Fault>>;
+
+/// What the lists of a kind showed.
+#[derive(Debug)]
+pub(super) struct Listed {
+    things: Vec<Thing>,
+    /// The zones or jurisdictions whose lists could not be read: nothing is known of what lies in them, and all of the rest.
+    unread: BTreeMap<String, Fault>,
+}
+
+impl Listed {
+    async fn read(provider: &CloudflareProvider, sort: &dyn Sort, places: &BTreeSet<String>) -> Result<Self, Fault> {
+        let mut listed = Self { things: Vec::new(), unread: BTreeMap::new() };
+        if !sort.is_by_place() {
+            listed.things = sort.list(provider, places).await?;
+            return Ok(listed);
+        }
+        let reads = places.iter().map(|place| async move { (place, sort.list(provider, &[place.clone()].into()).await) });
+        for (place, read) in join_all(reads).await {
+            match read {
+                Ok(things) => listed.things.extend(things),
+                Err(fault) => drop(listed.unread.insert(place.clone(), fault)),
+            }
+        }
+        Ok(listed)
+    }
+
+    /// Those of one kind.
+    fn of(&self, kind: Kind) -> Self {
+        let things = self.things.iter().filter(|thing| thing.kind == kind).cloned().collect();
+        Self { things, unread: self.unread.iter().map(|(place, fault)| (place.clone(), fault.again())).collect() }
+    }
+
+    /// Why one of `places` could not be read.
+    fn unread<'a>(&'a self, places: impl IntoIterator<Item = &'a str>) -> Option<&'a Fault> {
+        places.into_iter().find_map(|place| self.unread.get(place))
+    }
+}
 
 /// Reads the lists of `kinds` at once, each once.
 pub(super) async fn lists(
@@ -182,11 +230,11 @@ pub(super) async fn lists(
     let listed: BTreeSet<Kind> = kinds.iter().filter_map(|kind| Some(sort(*kind)?.listed_with())).collect();
     let reads = listed.into_iter().filter_map(|kind| {
         let (sort, places) = (sort(kind)?, places.get(&kind).unwrap_or(&none));
-        Some(async move { (kind, sort.list(provider, places).await) })
+        Some(async move { (kind, Listed::read(provider, sort, places).await) })
     });
     let read: Lists = join_all(reads).await.into_iter().collect();
     let of_kind = |kind: Kind| match read.get(&sort(kind)?.listed_with())? {
-        Ok(all) => Some((kind, Ok(all.iter().filter(|thing| thing.kind == kind).cloned().collect()))),
+        Ok(listed) => Some((kind, Ok(listed.of(kind)))),
         Err(fault) => Some((kind, Err(fault.again()))),
     };
     kinds.into_iter().filter_map(of_kind).collect()
@@ -224,7 +272,13 @@ pub(super) async fn observe(
 ) -> ObservedState {
     let reads = lookups.iter().map(|(key, lookup)| async move {
         let observed = match (sort(key.address.kind), lists.get(&key.address.kind)) {
-            (Some(sort), Some(Ok(all))) => one(provider, sort, all, (key, lookup), query.is_in_full(key)).await,
+            (Some(sort), Some(Ok(listed))) => {
+                let places = places(key.address.kind, lookup);
+                match listed.unread(places.iter().map(String::as_str)) {
+                    Some(fault) => unknown(&fault.error),
+                    None => one(provider, sort, &listed.things, (key, lookup), query.is_in_full(key)).await,
+                }
+            }
             (_, Some(Err(fault))) => unknown(&fault.error),
             (_, None) | (None, _) => Observed::Unknown(format!("a {} does not live on this target", key.address.kind)),
         };
