@@ -24,5 +24,6 @@ mod stand_in;
 mod stop;
 mod story;
 mod sweep;
+mod tokens;
 mod world;
 mod zones;

@@ -222,7 +222,7 @@ impl Writing<'_, '_, '_> {
     /// What the target calls another resource of this environment, known once it is there.
     pub(super) fn pending(&mut self, kind: Kind, name: &Placed<ResourceName>, attribute: &str) -> Option<Value> {
         let address = self.refer(kind, name)?;
-        Some(Value::Pending { pending: Pending { address, attribute: attribute.to_owned() } })
+        Some(Value::Pending { pending: Pending { address, attribute: attribute.to_owned(), target: None } })
     }
 
     /// A thing with its name and those of `fields` that are written. Faults of single fields were told already; a bundle
