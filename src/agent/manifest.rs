@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use super::file::Facts;
-use crate::model::{Content, Digest, InstanceKey, Marker, ResourceName, SecretMark};
+use crate::model::{Content, Digest, InstanceKey, Marker, SecretMark};
 
 /// The version of the manifest's form.
 pub(super) const FORMAT: u32 = 1;
@@ -60,7 +60,7 @@ pub(super) struct Entry {
     /// What stands for its content in plans.
     pub(super) content: Content,
     /// What stands for the secrets in it.
-    pub(super) secrets: BTreeMap<ResourceName, SecretMark>,
+    pub(super) secrets: BTreeMap<String, SecretMark>,
     /// What was really put there.
     pub(super) actual: Facts,
 }

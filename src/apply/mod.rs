@@ -200,7 +200,7 @@ async fn carry_out_batch(
     let mut ordered = Vec::new();
     let mut ended = Ended::new();
     for at in positions {
-        match order::order(run, &changes[at], known) {
+        match order::order(run, &changes[at], known).await {
             Ok(order) => {
                 orders.push(order);
                 ordered.push(at);

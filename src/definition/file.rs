@@ -7,10 +7,12 @@ use super::origin::Tracing;
 use super::reading::Reading;
 use super::scalar;
 use super::scope::{Draft, Scope, required};
-use super::template;
+use super::template::{self, Known};
 use super::written::FileToml;
 use crate::document::{Entries, Fault, Place, Placed, shown};
-use crate::model::{Content, Contents, Diagnostic, FileSpec, ResourceName, Target, TargetName, TreeError};
+use crate::model::{
+    Address, Content, Contents, Diagnostic, FileSpec, InstanceKey, Kind, ResourceName, Target, TargetName, TreeError,
+};
 
 /// The specifications of a file by target; empty where something about it is at fault.
 pub(super) fn file(
@@ -42,14 +44,27 @@ pub(super) fn file(
     let (Some(path), Some(mode), Some(owner), Some(group), Some(validate)) = (&draft.claim, mode, owner, group, validate) else {
         return Ok(BTreeMap::new());
     };
-    let spec = |(target, (content, secrets)): (TargetName, Body)| {
+    let spec = |(target, Body { content, secrets, tokens }): (TargetName, Body)| {
         let (owner, group, validate) = (owner.clone(), group.clone(), validate.clone());
-        (target, FileSpec { path: path.clone(), content, secrets, mode, owner, group, validate })
+        (target, FileSpec { path: path.clone(), content, secrets, tokens, mode, owner, group, validate })
     };
     Ok(bodies.into_iter().map(spec).collect())
 }
 
-type Body = (Content, BTreeSet<ResourceName>);
+/// What a file holds.
+#[derive(Clone)]
+struct Body {
+    content: Content,
+    secrets: BTreeSet<ResourceName>,
+    tokens: BTreeMap<ResourceName, InstanceKey>,
+}
+
+impl Body {
+    /// Bytes as they are.
+    fn plain(content: Content) -> Self {
+        Self { content, secrets: BTreeSet::new(), tokens: BTreeMap::new() }
+    }
+}
 
 /// What the file holds on each target.
 fn bodies(
@@ -95,14 +110,14 @@ fn bodies(
         let bytes = text.value.as_bytes();
         let content = Content::of(bytes);
         contents.insert(content.sha256, bytes.into());
-        return Ok(same((content, BTreeSet::new())));
+        return Ok(same(Body::plain(content)));
     }
     if let Some(source) = source {
         let Some(path) = reading.path(source) else { return Ok(BTreeMap::new()) };
         let Some((bytes, content)) = reading.blob(&path, limit::SOURCE, source.place)? else { return Ok(BTreeMap::new()) };
         tracing.whole_file("content", &path);
         contents.insert(content.sha256, bytes);
-        return Ok(same((content, BTreeSet::new())));
+        return Ok(same(Body::plain(content)));
     }
     let Some(template) = template else { return Ok(BTreeMap::new()) };
     let Some(path) = reading.path(template) else { return Ok(BTreeMap::new()) };
@@ -112,15 +127,22 @@ fn bodies(
         reading.fault(Fault::new(template.place, format!("the template `{}` is not UTF-8", shown(&path))).hint("use `source`"));
         return Ok(BTreeMap::new());
     };
+    let known = Known { secrets: &scope.declared_secrets, tunnels: tunnels(scope) };
     let mut bodies = BTreeMap::new();
     for name in &draft.targets {
         let Some(target) = scope.targets.get(name) else { continue };
         let context = context(scope, (name, target), vars.as_ref());
-        match template::render(text, &context, &scope.declared_secrets) {
+        match template::render(text, &context, &known) {
             Ok(rendered) => {
                 let content = Content::of(rendered.text.as_bytes());
                 contents.insert(content.sha256, rendered.text.as_bytes().into());
-                bodies.insert(name.clone(), (content, rendered.secrets));
+                let tokens = rendered.tokens.into_iter().filter_map(|tunnel| {
+                    let address = Address { environment: scope.environment.clone(), kind: Kind::Tunnel, name: tunnel.clone() };
+                    // One that is nowhere is at fault by itself.
+                    let target = known.tunnels.get(&tunnel)?.first()?;
+                    Some((tunnel, address.on(target.clone())))
+                });
+                bodies.insert(name.clone(), Body { content, secrets: rendered.secrets, tokens: tokens.collect() });
             }
             Err(fault) => {
                 let mut diagnostic = Diagnostic::error(path.clone(), fault.span, fault.message);
@@ -130,6 +152,12 @@ fn bodies(
         }
     }
     Ok(bodies)
+}
+
+/// The tunnels of the environment, and where each of them is.
+fn tunnels(scope: &Scope) -> BTreeMap<ResourceName, BTreeSet<TargetName>> {
+    let drafts = scope.platform.get(&Kind::Tunnel).into_iter().flatten();
+    drafts.map(|(name, draft)| (name.clone(), draft.targets.clone())).collect()
 }
 
 /// What a template sees.

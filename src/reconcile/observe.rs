@@ -8,7 +8,9 @@ use futures_util::future::join_all;
 
 use super::{Context, Stop, is_due};
 use crate::apply::Providers;
-use crate::model::{DesiredState, InstanceKey, Observed, ObservedState, SecretError, SecretResolver, TargetName};
+use crate::model::{
+    DesiredState, InstanceKey, Observed, ObservedState, ResourceName, SecretError, SecretResolver, Spec, TOKEN, TargetName,
+};
 use crate::plan::{self, Attempt, Inventory};
 use crate::provider::{self, Lookup, Query};
 use crate::record::{ConditionReason, EnvironmentRecord};
@@ -133,7 +135,9 @@ pub(super) async fn observe(
     };
     let read_to = turns.last().or(last).cloned();
     let turns: BTreeSet<InstanceKey> = turns.into_iter().collect();
-    let (observed, successors) = tokio::join!(ask(providers, instances, look, &turns), ask(providers, successors, look, &turns));
+    let (mut observed, successors) =
+        tokio::join!(ask(providers, instances, look, &turns), ask(providers, successors, look, &turns));
+    mark_tokens(desired, providers, &mut observed).await;
     Seen { observed, successors, read_to }
 }
 
@@ -163,6 +167,30 @@ async fn ask_target(providers: &Providers, target: &TargetName, query: &Query) -
     match provider.observe(query).await {
         Ok(observed) => observed,
         Err(error) => unknown(told(&error)),
+    }
+}
+
+/// Adds what stands for its token to each tunnel whose token a file uses: the token itself is read, and dropped. No list shows
+/// whether it was rotated, so that it is read at every look.
+async fn mark_tokens(desired: &DesiredState, providers: &Providers, observed: &mut ObservedState) {
+    let files = desired.resources.values().filter_map(|desired| match &desired.spec {
+        Spec::File(file) => Some(&file.tokens),
+        _ => None,
+    });
+    let used: BTreeMap<&InstanceKey, &ResourceName> = files.flatten().map(|(tunnel, instance)| (instance, tunnel)).collect();
+    for (instance, tunnel) in used {
+        let (Some(Observed::Present(present)), Some(provider)) = (observed.get_mut(instance), providers.get(&instance.target))
+        else {
+            continue;
+        };
+        let Some(id) = present.attributes.get("id").cloned() else { continue };
+        match provider.token(tunnel, &id).await {
+            Ok(token) => drop(present.attributes.insert(TOKEN.to_owned(), token.mark.as_attribute())),
+            Err(error) => {
+                let reason = format!("its token, which files on hosts use, cannot be read: {}", told(&error));
+                observed.insert(instance.clone(), Observed::Unknown(reason));
+            }
+        }
     }
 }
 

@@ -26,5 +26,6 @@ mod stop;
 mod stored;
 mod story;
 mod sweep;
+mod tokens;
 mod world;
 mod zones;

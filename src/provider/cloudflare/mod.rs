@@ -43,8 +43,8 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 
-use crate::model::{Kind, ObservedState, Retry, Secret, SecretResolver, Spec, WorkerSpec};
-use crate::provider::{Order, Outcome, Provider, ProviderError, Query};
+use crate::model::{Kind, ObservedState, ResourceName, Retry, Secret, SecretMark, SecretResolver, Spec, WorkerSpec};
+use crate::provider::{Order, Outcome, Provider, ProviderError, Query, Token};
 
 use client::Client;
 use lists::Account;
@@ -223,6 +223,15 @@ impl Provider for CloudflareProvider {
                 Spec::Worker(WorkerSpec { purge: Some(purge), .. }) => purge::purge(self, purge).await,
                 _ => Vec::new(),
             }
+        }
+        .boxed()
+    }
+
+    fn token<'a>(&'a self, tunnel: &'a ResourceName, id: &'a str) -> BoxFuture<'a, Result<Token, ProviderError>> {
+        async move {
+            let value = self.tunnel_token(id).await?;
+            let mark = self.secrets.mark_token(tunnel, &value).map_or(SecretMark::Unknown, SecretMark::Hmac);
+            Ok(Token { value, mark })
         }
         .boxed()
     }

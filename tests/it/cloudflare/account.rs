@@ -181,6 +181,7 @@ impl Account {
             change: Change { after, ..change.clone() },
             revision: revision(),
             contents: Arc::new(bundle.contents.clone()),
+            tokens: Default::default(),
             earlier: Vec::new(),
         }
     }

@@ -104,6 +104,7 @@ impl Stage {
             marker: Marker { key, revision: revision.clone(), desired, operation },
             revision,
             contents: Arc::new(file.map(|file| file.contents.clone()).unwrap_or_default()),
+            tokens: Default::default(),
             earlier: Vec::new(),
         }
     }
@@ -179,6 +180,7 @@ pub(crate) fn file(path: &str, text: &str) -> File {
         path: path.to_owned(),
         content,
         secrets: BTreeSet::new(),
+        tokens: BTreeMap::new(),
         mode: 0o644,
         owner: None,
         group: None,

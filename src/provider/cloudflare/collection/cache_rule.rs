@@ -7,7 +7,7 @@
 use std::collections::BTreeSet;
 
 use futures_util::FutureExt;
-use futures_util::future::{BoxFuture, try_join_all};
+use futures_util::future::try_join_all;
 use http::Method;
 use serde_json::{Map, Value as Json, json};
 
@@ -20,7 +20,7 @@ use crate::provider::cloudflare::write::Writer;
 use crate::provider::cloudflare::zones::within;
 use crate::provider::{Order, Outcome};
 
-use super::{Failed, Seen, Sort, Thing, answered, picked, text};
+use super::{Failed, Gone, Listed, Made, Seen, Sort, Thing, answered, picked, text};
 
 pub(super) struct CacheRule;
 
@@ -194,11 +194,7 @@ impl Sort for CacheRule {
         true
     }
 
-    fn list<'a>(
-        &'a self,
-        provider: &'a CloudflareProvider,
-        zones: &'a BTreeSet<String>,
-    ) -> BoxFuture<'a, Result<Vec<Thing>, Fault>> {
+    fn list<'a>(&'a self, provider: &'a CloudflareProvider, zones: &'a BTreeSet<String>) -> Listed<'a> {
         async move {
             let reads = zones.iter().map(|zone| Ruleset::read(provider, zone));
             Ok(try_join_all(reads).await?.iter().flat_map(Ruleset::things).collect())
@@ -216,7 +212,7 @@ impl Sort for CacheRule {
         properties
     }
 
-    fn create<'a>(&'a self, writer: &'a mut Writer<'_>, order: &'a Order) -> BoxFuture<'a, Result<Thing, Failed>> {
+    fn create<'a>(&'a self, writer: &'a mut Writer<'_>, order: &'a Order) -> Made<'a> {
         async move {
             let claim = &order.change.claim;
             let _one_at_a_time = writer.provider.account.rules.lock().await;
@@ -245,12 +241,7 @@ impl Sort for CacheRule {
         .boxed()
     }
 
-    fn update<'a>(
-        &'a self,
-        writer: &'a mut Writer<'_>,
-        order: &'a Order,
-        found: &'a Thing,
-    ) -> BoxFuture<'a, Result<Thing, Failed>> {
+    fn update<'a>(&'a self, writer: &'a mut Writer<'_>, order: &'a Order, found: &'a Thing) -> Made<'a> {
         async move {
             let claim = &order.change.claim;
             let _one_at_a_time = writer.provider.account.rules.lock().await;
@@ -276,7 +267,7 @@ impl Sort for CacheRule {
         .boxed()
     }
 
-    fn delete<'a>(&'a self, writer: &'a mut Writer<'_>, found: &'a Thing) -> BoxFuture<'a, Result<(), Failed>> {
+    fn delete<'a>(&'a self, writer: &'a mut Writer<'_>, found: &'a Thing) -> Gone<'a> {
         async move {
             let _one_at_a_time = writer.provider.account.rules.lock().await;
             let zone = fresh(writer, Some(&found.properties)).await?;

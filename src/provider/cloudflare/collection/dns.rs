@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use futures_util::FutureExt;
-use futures_util::future::{BoxFuture, try_join_all};
+use futures_util::future::try_join_all;
 use http::Method;
 use serde_json::{Map, Value as Json, json};
 
@@ -16,7 +16,7 @@ use crate::provider::cloudflare::path::{Grammar, path};
 use crate::provider::cloudflare::write::Writer;
 use crate::provider::cloudflare::zones::{within, zone_id};
 
-use super::{Failed, Sort, Thing, answered, picked, text};
+use super::{Failed, Gone, Listed, Made, Sort, Thing, answered, picked, text};
 
 pub(super) struct Dns;
 
@@ -117,11 +117,7 @@ impl Sort for Dns {
         &[81057, 81058]
     }
 
-    fn list<'a>(
-        &'a self,
-        provider: &'a CloudflareProvider,
-        zones: &'a BTreeSet<String>,
-    ) -> BoxFuture<'a, Result<Vec<Thing>, Fault>> {
+    fn list<'a>(&'a self, provider: &'a CloudflareProvider, zones: &'a BTreeSet<String>) -> Listed<'a> {
         async move {
             let reads = zones.iter().map(|zone| {
                 let read = move |id: String| async move {
@@ -136,7 +132,7 @@ impl Sort for Dns {
         .boxed()
     }
 
-    fn create<'a>(&'a self, writer: &'a mut Writer<'_>, order: &'a Order) -> BoxFuture<'a, Result<Thing, Failed>> {
+    fn create<'a>(&'a self, writer: &'a mut Writer<'_>, order: &'a Order) -> Made<'a> {
         async move {
             let zone = zone_of(writer, &order.change.after.clone().unwrap_or_default()).await?;
             let path = path(&["zones", &zone.1, "dns_records"]);
@@ -146,12 +142,7 @@ impl Sort for Dns {
         .boxed()
     }
 
-    fn update<'a>(
-        &'a self,
-        writer: &'a mut Writer<'_>,
-        order: &'a Order,
-        found: &'a Thing,
-    ) -> BoxFuture<'a, Result<Thing, Failed>> {
+    fn update<'a>(&'a self, writer: &'a mut Writer<'_>, order: &'a Order, found: &'a Thing) -> Made<'a> {
         async move {
             let zone = zone_of(writer, &found.properties).await?;
             let wanted = order.change.after.as_ref().and_then(super::zone).unwrap_or_default();
@@ -169,7 +160,7 @@ impl Sort for Dns {
         .boxed()
     }
 
-    fn delete<'a>(&'a self, writer: &'a mut Writer<'_>, found: &'a Thing) -> BoxFuture<'a, Result<(), Failed>> {
+    fn delete<'a>(&'a self, writer: &'a mut Writer<'_>, found: &'a Thing) -> Gone<'a> {
         async move {
             let zone = zone_of(writer, &found.properties).await?;
             let path = path(&["zones", &zone.1, "dns_records", &found.id]);

@@ -8,6 +8,21 @@
 //! **Invariant:** what a list shows is one read for any number of things; only what it does not show is read for single
 //! ones, and only where the list shows a change or everything is asked for.
 
+/// The list and the deletion of what stands on a [`Shelf`], known there by its id.
+macro_rules! on_shelf {
+    ($shelf:ident) => {
+        fn kind(&self) -> Kind {
+            $shelf.kind
+        }
+        fn list<'a>(&'a self, provider: &'a CloudflareProvider, _places: &'a BTreeSet<String>) -> Listed<'a> {
+            $shelf.list(provider).boxed()
+        }
+        fn delete<'a>(&'a self, writer: &'a mut Writer<'_>, found: &'a Thing) -> Gone<'a> {
+            $shelf.remove(writer, &found.id).boxed()
+        }
+    };
+}
+
 mod cache_rule;
 mod carry_out;
 mod d1;
@@ -21,6 +36,7 @@ mod queue;
 mod queue_consumer;
 mod r2;
 mod secret;
+mod shelf;
 mod thing;
 mod tunnel;
 mod vpc_service;
@@ -40,9 +56,19 @@ use super::observe::unknown;
 use super::write::Writer;
 
 pub(super) use carry_out::carry_out;
+use shelf::Shelf;
 pub(super) use thing::{Thing, object, picked, text};
 use thing::{answered, changed, jurisdiction, named, unchangeable};
 pub(super) use tunnel::token as tunnel_token;
+
+/// Everything of a kind that there is.
+type Listed<'a> = BoxFuture<'a, Result<Vec<Thing>, Fault>>;
+/// A thing that was read.
+type Seeing<'a> = BoxFuture<'a, Result<Thing, Fault>>;
+/// A thing as it was made or changed.
+type Made<'a> = BoxFuture<'a, Result<Thing, Failed>>;
+/// A thing that was deleted.
+type Gone<'a> = BoxFuture<'a, Result<(), Failed>>;
 
 /// What sets a kind apart.
 pub(super) trait Sort: Send + Sync {
@@ -69,11 +95,7 @@ pub(super) trait Sort: Send + Sync {
     }
 
     /// Everything that there is, in `places` for what lies in zones or jurisdictions.
-    fn list<'a>(
-        &'a self,
-        provider: &'a CloudflareProvider,
-        places: &'a BTreeSet<String>,
-    ) -> BoxFuture<'a, Result<Vec<Thing>, Fault>>;
+    fn list<'a>(&'a self, provider: &'a CloudflareProvider, places: &'a BTreeSet<String>) -> Listed<'a>;
 
     /// The fields that a read of the thing itself shows, and the list does not.
     fn deep(&self) -> &'static [&'static str] {
@@ -86,12 +108,7 @@ pub(super) trait Sort: Send + Sync {
     }
 
     /// The thing with those of [`Sort::deep`] that are `wanted`.
-    fn read<'a>(
-        &'a self,
-        _provider: &'a CloudflareProvider,
-        thing: Thing,
-        _wanted: &'a Properties,
-    ) -> BoxFuture<'a, Result<Thing, Fault>> {
+    fn read<'a>(&'a self, _provider: &'a CloudflareProvider, thing: Thing, _wanted: &'a Properties) -> Seeing<'a> {
         Box::pin(async move { Ok(thing) })
     }
 
@@ -101,18 +118,13 @@ pub(super) trait Sort: Send + Sync {
     }
 
     /// Makes what `order` asks for.
-    fn create<'a>(&'a self, writer: &'a mut Writer<'_>, order: &'a Order) -> BoxFuture<'a, Result<Thing, Failed>>;
+    fn create<'a>(&'a self, writer: &'a mut Writer<'_>, order: &'a Order) -> Made<'a>;
 
     /// Changes `thing` to what `order` asks for; writes nothing where nothing differs.
-    fn update<'a>(
-        &'a self,
-        writer: &'a mut Writer<'_>,
-        order: &'a Order,
-        thing: &'a Thing,
-    ) -> BoxFuture<'a, Result<Thing, Failed>>;
+    fn update<'a>(&'a self, writer: &'a mut Writer<'_>, order: &'a Order, thing: &'a Thing) -> Made<'a>;
 
     /// Deletes `thing`.
-    fn delete<'a>(&'a self, writer: &'a mut Writer<'_>, thing: &'a Thing) -> BoxFuture<'a, Result<(), Failed>>;
+    fn delete<'a>(&'a self, writer: &'a mut Writer<'_>, thing: &'a Thing) -> Gone<'a>;
 }
 
 /// In view of what a thing is seen.

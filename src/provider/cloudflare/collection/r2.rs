@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 
 use futures_util::FutureExt;
-use futures_util::future::{BoxFuture, try_join_all};
+use futures_util::future::try_join_all;
 use http::Method;
 use serde_json::{Value as Json, json};
 
@@ -17,7 +17,7 @@ use crate::provider::cloudflare::client::Payload;
 use crate::provider::cloudflare::fault::Fault;
 use crate::provider::cloudflare::write::Writer;
 
-use super::{Failed, Sort, Thing, answered, picked, place, text, unchangeable};
+use super::{Gone, Listed, Made, Sort, Thing, answered, picked, place, text, unchangeable};
 
 pub(super) struct R2;
 
@@ -54,11 +54,7 @@ impl Sort for R2 {
         &[10004]
     }
 
-    fn list<'a>(
-        &'a self,
-        provider: &'a CloudflareProvider,
-        places: &'a BTreeSet<String>,
-    ) -> BoxFuture<'a, Result<Vec<Thing>, Fault>> {
+    fn list<'a>(&'a self, provider: &'a CloudflareProvider, places: &'a BTreeSet<String>) -> Listed<'a> {
         async move {
             let path = provider.account.path(&["r2", "buckets"]);
             let path = &path;
@@ -87,7 +83,7 @@ impl Sort for R2 {
         &["location"]
     }
 
-    fn create<'a>(&'a self, writer: &'a mut Writer<'_>, order: &'a Order) -> BoxFuture<'a, Result<Thing, Failed>> {
+    fn create<'a>(&'a self, writer: &'a mut Writer<'_>, order: &'a Order) -> Made<'a> {
         async move {
             let name = &order.change.claim;
             let after = order.change.after.clone().unwrap_or_default();
@@ -107,12 +103,7 @@ impl Sort for R2 {
         .boxed()
     }
 
-    fn update<'a>(
-        &'a self,
-        writer: &'a mut Writer<'_>,
-        order: &'a Order,
-        found: &'a Thing,
-    ) -> BoxFuture<'a, Result<Thing, Failed>> {
+    fn update<'a>(&'a self, writer: &'a mut Writer<'_>, order: &'a Order, found: &'a Thing) -> Made<'a> {
         async move {
             let after = order.change.after.clone().unwrap_or_default();
             unchangeable(found, &after, &["jurisdiction"])?;
@@ -129,7 +120,7 @@ impl Sort for R2 {
         .boxed()
     }
 
-    fn delete<'a>(&'a self, writer: &'a mut Writer<'_>, found: &'a Thing) -> BoxFuture<'a, Result<(), Failed>> {
+    fn delete<'a>(&'a self, writer: &'a mut Writer<'_>, found: &'a Thing) -> Gone<'a> {
         async move {
             let path = writer.provider.account.path(&["r2", "buckets", &found.claim]);
             writer.try_write_with(Method::DELETE, &path, Payload::Empty, (&[], &header(&found.properties))).await?;
