@@ -95,6 +95,7 @@ pub(crate) fn context_of(folder: &Path, repository: &Repository, identity: Optio
         max_delete_percent: 30,
         build_tools: Vec::new(),
         build_timeout: trunkline::settings::BUILD_TIMEOUT,
+        agents: None,
     };
     let mut context = trunkline::daemon::context(settings, CancellationToken::new(), Box::new(|_| {}))?;
     let credentials = folder.join("credentials");

@@ -61,6 +61,8 @@ pub(super) fn connect(context: &Context, desired: &DesiredState, secrets: &Arc<O
             credentials: context.credentials.clone(),
             client: context.client.clone(),
             paces: context.paces.clone(),
+            agents: context.agents.clone(),
+            epoch: context.store.epoch(),
             data: context.settings.data.clone(),
         };
         let provider = provider::connect(target, options)

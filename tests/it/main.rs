@@ -1,4 +1,5 @@
 //! The one integration binary: each file is named for a behaviour.
+mod agents;
 mod build;
 mod cloudflare;
 mod converge;

@@ -6,6 +6,7 @@
 //! **Invariant:** the values of secrets take the place of their placeholders here, just before the bytes go to the
 //! executor; nothing that comes back holds a value or an unkeyed digest of one.
 
+mod channel;
 mod order;
 mod present;
 mod render;
@@ -17,9 +18,12 @@ use std::time::Duration;
 use chrono::Utc;
 use futures_util::future::BoxFuture;
 
-use crate::agent::{Answer, Fault, FileResult, Policy, Request, Task, VERSION, execute};
+use crate::agent::{Answer, Fault, FileResult, Policy, Request, Task, VERSION};
+use crate::link::Hub;
 use crate::model::{Connect, EnvironmentId, HostTarget, ObservedState, Retry, SecretResolver};
 use crate::provider::{Order, Outcome, Provider, ProviderError, Query, Receipt};
+
+use channel::{Channel, Unanswered};
 
 /// How many orders go to a host at once: their bytes are in memory together.
 const BATCH: usize = 512;
@@ -32,6 +36,10 @@ pub struct Options {
     pub environment: EnvironmentId,
     /// For files whose templates use secrets.
     pub secrets: Arc<dyn SecretResolver>,
+    /// Where agents are connected.
+    pub agents: Option<Arc<Hub>>,
+    /// Which holder of the store this is: a host refuses an earlier one.
+    pub epoch: u64,
     /// Where the manifests of a host without `root` are kept, such as `/var/lib/trunkline`. A host with a root keeps
     /// them in its own `var/lib/trunkline`.
     pub state: PathBuf,
@@ -41,7 +49,8 @@ pub struct Options {
 pub struct HostProvider {
     environment: EnvironmentId,
     secrets: Arc<dyn SecretResolver>,
-    policy: Policy,
+    channel: Channel,
+    epoch: u64,
 }
 
 /// Makes the provider; looks at nothing yet.
@@ -49,22 +58,22 @@ pub struct HostProvider {
 /// # Errors
 /// Where the host's root is not an absolute path.
 pub fn connect(options: Options) -> Result<HostProvider, ProviderError> {
-    let Options { target, environment, secrets, state } = options;
-    let HostTarget { connect: Connect::Local, root } = target;
+    let Options { target, environment, secrets, agents, epoch, state } = options;
+    let HostTarget { connect, root } = target;
     if let Some(root) = root.as_deref().filter(|root| !root.is_absolute()) {
         let message = format!("the host's root `{}` is not an absolute path", root.display());
         return Err(ProviderError::new(message, Retry::Stalled).hint("give the whole path, from `/`"));
     }
-    Ok(HostProvider { environment, secrets, policy: Policy::local(root, state) })
+    let channel = match connect {
+        Connect::Local => Channel::Local(Policy::local(root, state)),
+        Connect::Agent { name } => Channel::Agent { hub: agents, name },
+    };
+    Ok(HostProvider { environment, secrets, channel, epoch })
 }
 
 impl HostProvider {
-    /// The executor blocks: on the disk, and on validate commands.
-    async fn ask(&self, task: Task) -> Result<Answer, ProviderError> {
-        let request = Request { version: VERSION, environment: self.environment.clone(), task };
-        let policy = self.policy.clone();
-        let answer = tokio::task::spawn_blocking(move || execute(request, &policy)).await;
-        answer.map_err(|error| ProviderError::new("the host executor stopped in the middle", Retry::Transient).source(error))
+    async fn ask(&self, task: Task) -> Result<Answer, Unanswered> {
+        self.channel.ask(Request { version: VERSION, environment: self.environment.clone(), task }).await
     }
 }
 
@@ -72,7 +81,7 @@ impl Provider for HostProvider {
     fn observe<'a>(&'a self, query: &'a Query) -> BoxFuture<'a, Result<ObservedState, ProviderError>> {
         Box::pin(async move {
             let files = query.instances.iter().map(|(key, lookup)| present::query(key, lookup)).collect();
-            match self.ask(Task::Observe { files }).await? {
+            match self.ask(Task::Observe { files }).await.map_err(|unanswered| unanswered.error)? {
                 Answer::Observed(answers) => {
                     let now = Utc::now();
                     let answers = answers.into_iter().filter_map(|answer| {
@@ -103,8 +112,7 @@ impl Provider for HostProvider {
                 }
             }
             if !prepared.is_empty() {
-                // One daemon for each environment, for now: there is no other to be told apart by its epoch.
-                let answer = self.ask(Task::Apply { epoch: 0, orders: prepared }).await;
+                let answer = self.ask(Task::Apply { epoch: self.epoch, orders: prepared }).await;
                 for ((index, receipt), outcome) in receipts.into_iter().zip(results(answer)) {
                     outcomes[index] = Some(outcome.unwrap_or_else(|fingerprint| Outcome::Done(receipt.finish(fingerprint))));
                 }
@@ -126,7 +134,7 @@ impl Provider for HostProvider {
 
 /// One for each order that was sent: the outcome, or the fingerprint of what is done. Endless where the answer is one
 /// for all of them.
-fn results(answer: Result<Answer, ProviderError>) -> Box<dyn Iterator<Item = Result<Outcome, String>> + Send> {
+fn results(answer: Result<Answer, Unanswered>) -> Box<dyn Iterator<Item = Result<Outcome, String>> + Send> {
     let result = |result| match result {
         FileResult::Done { fingerprint } => Err(fingerprint),
         FileResult::Refused(fault) => Ok(Outcome::Refused(error(fault))),
@@ -137,10 +145,10 @@ fn results(answer: Result<Answer, ProviderError>) -> Box<dyn Iterator<Item = Res
         Ok(Answer::Applied(results)) => Box::new(results.into_iter().map(result)),
         Ok(Answer::Refused(fault)) => Box::new(std::iter::repeat_with(move || Ok(Outcome::Refused(error(fault.clone()))))),
         Ok(Answer::Observed(_)) => Box::new(std::iter::empty()),
-        Err(failed) => {
-            let message = failed.to_string();
-            Box::new(std::iter::repeat_with(move || Ok(Outcome::Unknown(ProviderError::new(message.clone(), Retry::Transient)))))
-        }
+        Err(unanswered) => Box::new(std::iter::repeat_with(move || {
+            let Unanswered { sent, error } = unanswered.again();
+            Ok(if sent { Outcome::Unknown(error) } else { Outcome::Refused(error) })
+        })),
     }
 }
 

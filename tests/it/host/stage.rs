@@ -34,6 +34,8 @@ impl Stage {
 
     pub(crate) fn with_secrets(root: &Path, environment: EnvironmentId, secrets: Arc<Opener>) -> Self {
         let options = Options {
+            agents: None,
+            epoch: 1,
             target: HostTarget { connect: Connect::Local, root: Some(root.to_owned()) },
             environment: environment.clone(),
             secrets: secrets.clone(),
