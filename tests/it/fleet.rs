@@ -1,6 +1,8 @@
 //! Hosts over SSH: on loopback, and on a fleet of machines with systemd and a real sshd.
 
+mod agent;
 pub(crate) mod bed;
+mod image;
 
 use bed::Host;
 
