@@ -90,6 +90,7 @@ pub(crate) fn context(folder: &Path, repository: &Repository) -> Outcome<Context
         max_delete_percent: 30,
         build_tools: Vec::new(),
         build_timeout: trunkline::settings::BUILD_TIMEOUT,
+        hosts: trunkline::settings::Hosts::default(),
     };
     let mut context = trunkline::daemon::context(settings, CancellationToken::new(), Box::new(|_| {}))?;
     let credentials = folder.join("credentials");

@@ -123,7 +123,9 @@ fn bodies(
                 bodies.insert(name.clone(), (content, rendered.secrets));
             }
             Err(fault) => {
-                let mut diagnostic = Diagnostic::error(path.clone(), fault.span, fault.message);
+                // What one host has another may not have.
+                let message = if draft.targets.len() > 1 { format!("{} (on `{name}`)", fault.message) } else { fault.message };
+                let mut diagnostic = Diagnostic::error(path.clone(), fault.span, message);
                 diagnostic.hint = fault.hint.or_else(|| Some(format!("the template of `file.{}`", draft.name)));
                 reading.push(diagnostic);
             }
@@ -144,6 +146,7 @@ fn context(
         "environment": scope.environment.environment.as_str(),
         "tenant": scope.environment.tenant.as_str(),
         "target": { "name": name.as_str(), "region": target.region, "labels": target.labels },
+        "host": { "name": name.as_str(), "region": target.region, "labels": target.labels, "vars": scope.host_vars.get(name) },
         "vars": vars,
     })
 }

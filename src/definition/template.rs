@@ -224,7 +224,7 @@ fn fault(error: &Error, source: &str) -> TemplateFault {
     };
     let hint = match root.kind() {
         ErrorKind::UndefinedError => {
-            Some("a template sees `environment`, `tenant`, `target`, `vars` and `secret(\"name\")`".to_owned())
+            Some("a template sees `environment`, `tenant`, `target`, `host`, `vars` and `secret(\"name\")`".to_owned())
         }
         _ => None,
     };

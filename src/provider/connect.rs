@@ -22,6 +22,8 @@ pub struct Options {
     pub paces: cloudflare::Paces,
     /// The daemon's data folder: where what is known of a host without a root of its own is kept.
     pub data: PathBuf,
+    /// The ways to hosts: one for all environments.
+    pub channels: host::Channels,
 }
 
 /// For how long a target elsewhere may still carry out, or not yet show, a call whose answer never came. The write
@@ -43,6 +45,7 @@ pub fn connect(target: &Target, options: Options) -> Result<Box<dyn Provider>, P
                 environment: options.environment,
                 secrets: options.secrets,
                 state: options.data,
+                channels: options.channels,
             };
             return Ok(Box::new(host::connect(options)?));
         }
@@ -120,6 +123,7 @@ mod tests {
             client: reqwest::Client::new(),
             paces: cloudflare::Paces::default(),
             data: PathBuf::new(),
+            channels: host::Channels::default(),
         };
         let target = Target { region: None, labels: std::collections::BTreeMap::new(), kind: TargetKind::Edge(target) };
         connect(&target, options).unwrap().settle()

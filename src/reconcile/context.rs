@@ -10,6 +10,7 @@ use crate::definition::Cache;
 use crate::model::EnvironmentId;
 use crate::plan::Plan;
 use crate::provider::cloudflare::Paces;
+use crate::provider::host::Channels;
 use crate::record::{Condition, Generation};
 use crate::secrets::Identities;
 use crate::settings::Settings;
@@ -34,6 +35,8 @@ pub struct Context {
     pub client: reqwest::Client,
     /// How fast each API token may be used: an environment that is told to wait makes the others wait that share its token.
     pub paces: Paces,
+    /// The ways to hosts: connections are kept from pass to pass.
+    pub channels: Channels,
     /// Where credentials by name are (`api_token = { credential = "…" }`).
     pub credentials: Option<PathBuf>,
     /// Set when the process is to end.

@@ -46,7 +46,31 @@ pub struct Settings {
     pub build_tools: Vec<PathBuf>,
     /// How long one build may take.
     pub build_timeout: Duration,
+    /// How hosts are reached.
+    pub hosts: Hosts,
 }
+
+/// How hosts are reached by SSH.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Hosts {
+    /// A configuration for `ssh` in the place of the user's and the system's.
+    pub ssh_config: Option<PathBuf>,
+    /// The private key that is shown to hosts; else those that `ssh` finds by itself.
+    pub ssh_key: Option<PathBuf>,
+    /// The known hosts, in the place of the user's and the system's.
+    pub known_hosts: Option<PathBuf>,
+    /// How many hosts are talked to at once.
+    pub concurrency: usize,
+}
+
+impl Default for Hosts {
+    fn default() -> Self {
+        Self { ssh_config: None, ssh_key: None, known_hosts: None, concurrency: HOSTS_AT_ONCE }
+    }
+}
+
+/// How many hosts are talked to at once unless the file says otherwise.
+const HOSTS_AT_ONCE: usize = 16;
 
 /// How long one build may take unless the file says otherwise.
 pub const BUILD_TIMEOUT: Duration = Duration::from_secs(600);
@@ -95,6 +119,17 @@ struct SettingsToml {
     policy: PolicyToml,
     #[serde(default)]
     build: BuildToml,
+    #[serde(default)]
+    hosts: HostsToml,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct HostsToml {
+    ssh_config: Option<PathBuf>,
+    ssh_key: Option<PathBuf>,
+    known_hosts: Option<PathBuf>,
+    concurrency: Option<std::num::NonZeroUsize>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -161,7 +196,9 @@ pub fn load(file: Option<&Path>, default_data: PathBuf, overrides: Overrides) ->
 
 fn parse(path: &str, text: &str, default_data: PathBuf, overrides: Overrides) -> Result<Settings, SettingsError> {
     let written: SettingsToml = toml::from_str(text).map_err(|error| SettingsError::Faults(vec![fault(path, &error)]))?;
-    let SettingsToml { data, repository, secrets, policy, build } = written;
+    let SettingsToml { data, repository, secrets, policy, build, hosts } = written;
+    let HostsToml { ssh_config, ssh_key, known_hosts, concurrency } = hosts;
+    let concurrency = concurrency.map_or(HOSTS_AT_ONCE, std::num::NonZeroUsize::get);
     let interval = |written: &Option<toml::Spanned<String>>| match written {
         Some(text) => parse_interval(text.get_ref())
             .map(Some)
@@ -186,6 +223,7 @@ fn parse(path: &str, text: &str, default_data: PathBuf, overrides: Overrides) ->
         max_delete_percent: policy.max_delete_percent.unwrap_or(30),
         build_tools: build.tools,
         build_timeout: build_timeout.unwrap_or(BUILD_TIMEOUT),
+        hosts: Hosts { ssh_config, ssh_key, known_hosts, concurrency },
     })
 }
 

@@ -34,10 +34,11 @@ impl Stage {
 
     pub(crate) fn with_secrets(root: &Path, environment: EnvironmentId, secrets: Arc<Opener>) -> Self {
         let options = Options {
-            target: HostTarget { connect: Connect::Local, root: Some(root.to_owned()) },
+            target: HostTarget { connect: Connect::Local, root: Some(root.to_owned()), offline: Default::default() },
             environment: environment.clone(),
             secrets: secrets.clone(),
             state: PathBuf::from("/nonexistent"),
+            channels: Default::default(),
         };
         let provider = connect(options).unwrap();
         Self { root: root.to_owned(), environment, provider, secrets, owned: BTreeMap::new() }
