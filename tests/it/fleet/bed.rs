@@ -124,6 +124,17 @@ impl Host {
         assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
     }
 
+    /// How many commands came in over SSH since the host was started.
+    pub(crate) fn commands(&self) -> usize {
+        let journal = self.run(&["journalctl", "--unit", "ssh", "--boot", "--output", "cat", "--no-pager"]);
+        journal.lines().filter(|line| line.starts_with("Starting session: command")).count()
+    }
+
+    /// The table of a definition, without its heading.
+    pub(crate) fn table(&self, user: &str) -> String {
+        format!("connect = \"ssh://{user}@{}\"\nhost_key = \"{}\"\n", self.address, self.key)
+    }
+
     fn wait(&self) {
         for _ in 0..300 {
             if std::net::TcpStream::connect_timeout(&(self.address, 22).into(), Duration::from_millis(200)).is_ok() {

@@ -36,8 +36,7 @@ fn repository(folder: &Path) -> PathBuf {
     std::fs::create_dir_all(clone.join("environments")).unwrap();
     std::fs::create_dir_all(clone.join("fleet")).unwrap();
     std::fs::write(clone.join("trunkline.toml"), "format = 1\n").unwrap();
-    std::fs::write(clone.join("fleet/here.toml"), "[host.here]\nconnect = \"local\"\nroot = \"/var/lib/trunkline/here\"\n")
-        .unwrap();
+    std::fs::write(clone.join("fleet/here.toml"), "[host.here]\nconnect = \"local\"\nroot = \"/tmp\"\n").unwrap();
     let file = "[environment]\n\n[file.motd]\npath = \"/etc/motd\"\ncontent = \"from an image\\n\"\n";
     std::fs::write(clone.join("environments/production.toml"), file).unwrap();
     git(folder, &["init", "--quiet", "--bare", "--initial-branch=main", "remote.git"]);
@@ -92,7 +91,7 @@ fn an_image_that_is_made_without_a_registry_follows_a_repository_and_ends_when_t
         assert!(begun.elapsed() < Duration::from_secs(60), "{}\n{}", said(&status), logs());
         std::thread::sleep(Duration::from_millis(200));
     }
-    let motd = docker(&["exec", CONTAINER, "cat", "/var/lib/trunkline/here/etc/motd"]);
+    let motd = docker(&["exec", CONTAINER, "cat", "/tmp/etc/motd"]);
     assert_eq!(said(&motd), "from an image\n");
     let user = docker(&["exec", CONTAINER, "id", "--user"]);
     assert_eq!(said(&user).trim(), USER.to_string());
