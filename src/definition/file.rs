@@ -145,7 +145,9 @@ fn bodies(
                 bodies.insert(name.clone(), Body { content, secrets: rendered.secrets, tokens: tokens.collect() });
             }
             Err(fault) => {
-                let mut diagnostic = Diagnostic::error(path.clone(), fault.span, fault.message);
+                // What one host has another may not have.
+                let message = if draft.targets.len() > 1 { format!("{} (on `{name}`)", fault.message) } else { fault.message };
+                let mut diagnostic = Diagnostic::error(path.clone(), fault.span, message);
                 diagnostic.hint = fault.hint.or_else(|| Some(format!("the template of `file.{}`", draft.name)));
                 reading.push(diagnostic);
             }
@@ -172,6 +174,7 @@ fn context(
         "environment": scope.environment.environment.as_str(),
         "tenant": scope.environment.tenant.as_str(),
         "target": { "name": name.as_str(), "region": target.region, "labels": target.labels },
+        "host": { "name": name.as_str(), "region": target.region, "labels": target.labels, "vars": scope.host_vars.get(name) },
         "vars": vars,
     })
 }

@@ -50,6 +50,8 @@ pub(super) struct Scope {
     pub(super) workers: BTreeMap<ResourceName, Draft<WorkerToml>>,
     pub(super) platform: Platform,
     pub(super) files: BTreeMap<ResourceName, Draft<FileToml>>,
+    /// What templates see as `host.vars`.
+    pub(super) host_vars: BTreeMap<TargetName, serde_json::Map<String, serde_json::Value>>,
 }
 
 impl Scope {
@@ -64,6 +66,7 @@ impl Scope {
             workers: BTreeMap::new(),
             platform: Platform::new(),
             files: BTreeMap::new(),
+            host_vars: BTreeMap::new(),
         };
         scope.read_secrets(reading, whole);
         scope.read_targets(reading, whole, hosts);

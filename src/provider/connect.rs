@@ -27,6 +27,8 @@ pub struct Options {
     pub epoch: u64,
     /// The daemon's data folder: where what is known of a host without a root of its own is kept.
     pub data: PathBuf,
+    /// The ways to hosts: one for all environments.
+    pub channels: host::Channels,
 }
 
 /// For how long a target elsewhere may still carry out, or not yet show, a call whose answer never came. The write
@@ -50,6 +52,7 @@ pub fn connect(target: &Target, options: Options) -> Result<Box<dyn Provider>, P
                 agents: options.agents,
                 epoch: options.epoch,
                 state: options.data,
+                channels: options.channels,
             };
             return Ok(Box::new(host::connect(options)?));
         }
@@ -129,6 +132,7 @@ mod tests {
             agents: None,
             epoch: 0,
             data: PathBuf::new(),
+            channels: host::Channels::default(),
         };
         let target = Target { region: None, labels: std::collections::BTreeMap::new(), kind: TargetKind::Edge(target) };
         connect(&target, options).unwrap().settle()

@@ -148,6 +148,7 @@ pub(super) fn start_daemon(places: Places, edges: Edges) -> Result<Stage, Failur
         build_tools: Vec::new(),
         build_timeout: crate::settings::BUILD_TIMEOUT,
         agents: None,
+        hosts: crate::settings::Hosts::default(),
     };
     let stop = CancellationToken::new();
     let mut context = daemon::context(settings.clone(), stop.clone(), Box::new(super::super::output::progress))

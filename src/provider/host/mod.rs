@@ -1,4 +1,4 @@
-//! Files on a host, through the executor of [`crate::agent`].
+//! Files on a host, through the executor of [`crate::agent`], by the channel that the host's definition asks for.
 //!
 //! Goes in: lookups and approved orders. Comes out: what is there, and one outcome for each order; one request to the
 //! host for all of them.
@@ -18,15 +18,16 @@ use std::time::Duration;
 use chrono::Utc;
 use futures_util::future::BoxFuture;
 
-use crate::agent::{Answer, Fault, FileResult, Policy, Request, Task, VERSION};
+use crate::agent::{Answer, Fault, FileResult, Request, Task, VERSION};
 use crate::link::Hub;
-use crate::model::{Connect, EnvironmentId, HostTarget, ObservedState, Retry, SecretResolver};
+use crate::model::{EnvironmentId, HostTarget, ObservedState, Retry, SecretResolver};
 use crate::provider::{Order, Outcome, Provider, ProviderError, Query, Receipt};
 
-use channel::{Channel, Unanswered};
+use channel::{Channel, Lost};
+pub use channel::{ChannelOptions, Channels};
 
 /// How many orders go to a host at once: their bytes are in memory together.
-const BATCH: usize = 512;
+const BATCH: usize = 1024;
 
 /// What a host provider needs.
 pub struct Options {
@@ -43,13 +44,15 @@ pub struct Options {
     /// Where the manifests of a host without `root` are kept, such as `/var/lib/trunkline`. A host with a root keeps
     /// them in its own `var/lib/trunkline`.
     pub state: PathBuf,
+    /// The ways to hosts that all environments share.
+    pub channels: Channels,
 }
 
 /// One host, for one environment.
 pub struct HostProvider {
     environment: EnvironmentId,
     secrets: Arc<dyn SecretResolver>,
-    channel: Channel,
+    channel: Box<dyn Channel>,
     epoch: u64,
 }
 
@@ -58,21 +61,16 @@ pub struct HostProvider {
 /// # Errors
 /// Where the host's root is not an absolute path.
 pub fn connect(options: Options) -> Result<HostProvider, ProviderError> {
-    let Options { target, environment, secrets, agents, epoch, state } = options;
-    let HostTarget { connect, root } = target;
-    if let Some(root) = root.as_deref().filter(|root| !root.is_absolute()) {
+    let Options { target, environment, secrets, agents, epoch, state, channels } = options;
+    if let Some(root) = target.root.as_deref().filter(|root| !root.is_absolute()) {
         let message = format!("the host's root `{}` is not an absolute path", root.display());
         return Err(ProviderError::new(message, Retry::Stalled).hint("give the whole path, from `/`"));
     }
-    let channel = match connect {
-        Connect::Local => Channel::Local(Policy::local(root, state)),
-        Connect::Agent { name } => Channel::Agent { hub: agents, name },
-    };
-    Ok(HostProvider { environment, secrets, channel, epoch })
+    Ok(HostProvider { environment, secrets, channel: channel::open(target, (state, agents), &channels), epoch })
 }
 
 impl HostProvider {
-    async fn ask(&self, task: Task) -> Result<Answer, Unanswered> {
+    async fn ask(&self, task: Task) -> Result<Answer, Lost> {
         self.channel.ask(Request { version: VERSION, environment: self.environment.clone(), task }).await
     }
 }
@@ -81,7 +79,7 @@ impl Provider for HostProvider {
     fn observe<'a>(&'a self, query: &'a Query) -> BoxFuture<'a, Result<ObservedState, ProviderError>> {
         Box::pin(async move {
             let files = query.instances.iter().map(|(key, lookup)| present::query(key, lookup)).collect();
-            match self.ask(Task::Observe { files }).await.map_err(|unanswered| unanswered.error)? {
+            match self.ask(Task::Observe { files }).await.map_err(|lost| lost.error)? {
                 Answer::Observed(answers) => {
                     let now = Utc::now();
                     let answers = answers.into_iter().filter_map(|answer| {
@@ -127,14 +125,13 @@ impl Provider for HostProvider {
     }
 
     fn settle(&self) -> Duration {
-        // What an executor left behind is settled before the next look: a file is there or it is not.
-        Duration::ZERO
+        self.channel.settle()
     }
 }
 
 /// One for each order that was sent: the outcome, or the fingerprint of what is done. Endless where the answer is one
 /// for all of them.
-fn results(answer: Result<Answer, Unanswered>) -> Box<dyn Iterator<Item = Result<Outcome, String>> + Send> {
+fn results(answer: Result<Answer, Lost>) -> Box<dyn Iterator<Item = Result<Outcome, String>> + Send> {
     let result = |result| match result {
         FileResult::Done { fingerprint } => Err(fingerprint),
         FileResult::Refused(fault) => Ok(Outcome::Refused(error(fault))),
@@ -145,9 +142,10 @@ fn results(answer: Result<Answer, Unanswered>) -> Box<dyn Iterator<Item = Result
         Ok(Answer::Applied(results)) => Box::new(results.into_iter().map(result)),
         Ok(Answer::Refused(fault)) => Box::new(std::iter::repeat_with(move || Ok(Outcome::Refused(error(fault.clone()))))),
         Ok(Answer::Observed(_)) => Box::new(std::iter::empty()),
-        Err(unanswered) => Box::new(std::iter::repeat_with(move || {
-            let Unanswered { sent, error } = unanswered.again();
-            Ok(if sent { Outcome::Unknown(error) } else { Outcome::Refused(error) })
+        Err(Lost { error, begun }) => Box::new(std::iter::repeat_with(move || {
+            let message = crate::provider::chain(&error);
+            let error = ProviderError { message, hint: error.hint.clone(), retry: error.retry, source: None };
+            Ok(if begun { Outcome::Unknown(error) } else { Outcome::Refused(error) })
         })),
     }
 }
