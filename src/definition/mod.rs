@@ -11,12 +11,14 @@
 
 mod assets;
 mod bindings;
+mod body;
 mod build;
 mod cache;
 mod contested;
 mod cron;
 mod durable;
 mod file;
+mod hosted;
 mod hosts;
 mod ignore;
 mod layer;

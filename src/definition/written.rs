@@ -12,6 +12,7 @@ use crate::model::ResourceName;
 use super::assets::AssetsToml;
 use super::bindings::BindingToml;
 use super::build::BuildToml;
+use super::hosted::{DirectoryToml, PackageToml, UnitToml};
 use super::durable::{ExportToml, MigrationToml};
 use super::platform::{
     CacheRuleToml, D1Toml, DispatchNamespaceToml, DnsToml, DomainToml, HyperdriveToml, KvToml, MtlsCertificateToml, QueueToml,
@@ -24,7 +25,7 @@ use super::settings::{LimitsToml, ObservabilityToml, PlacementToml, TailConsumer
 pub(super) use super::target_tables::{CloudflareToml, EdgeToml, HostToml};
 
 /// Keys of the top level of an environment's files, that is, the fields of [`EnvironmentToml`].
-pub(super) const ENVIRONMENT_KEYS: [&str; 18] = [
+pub(super) const ENVIRONMENT_KEYS: [&str; 21] = [
     "environment",
     "cloudflare",
     "edge",
@@ -41,7 +42,10 @@ pub(super) const ENVIRONMENT_KEYS: [&str; 18] = [
     "dns",
     "domain",
     "cache_rule",
+    "package",
+    "directory",
     "file",
+    "unit",
     "secret",
 ];
 
@@ -51,17 +55,14 @@ pub(super) const LATER_KEYS: &[&str] = &[
     "window",
     "freeze",
     "notify",
-    "unit",
     "compose",
     "container",
     "pm2",
-    "package",
     "ruleset",
     "queues",
     "workflow",
     "durable_objects",
     "volume",
-    "restart_on",
 ];
 
 /// A file of an environment (`environments/<name>/*.toml` or `environments/<name>.toml`) or of a base.
@@ -116,9 +117,18 @@ pub(super) struct EnvironmentToml {
     /// Cache rules of zones.
     #[serde(default)]
     pub(super) cache_rule: Entries<CacheRuleToml>,
+    /// Packages on hosts.
+    #[serde(default)]
+    pub(super) package: Entries<PackageToml>,
+    /// Directories on hosts.
+    #[serde(default)]
+    pub(super) directory: Entries<DirectoryToml>,
     /// Files on hosts.
     #[serde(default)]
     pub(super) file: Entries<FileToml>,
+    /// systemd units on hosts.
+    #[serde(default)]
+    pub(super) unit: Entries<UnitToml>,
     /// Encrypted values; written by `trunkline secrets set`.
     #[serde(default)]
     pub(super) secret: Entries<SecretToml>,

@@ -3,6 +3,7 @@
 //! Goes in: what the definitions say, checked. Comes out: [`Properties`], with marks in the place of secrets.
 
 mod file;
+mod hosted;
 mod platform;
 mod rollout;
 mod worker;
@@ -17,6 +18,7 @@ use super::name::ResourceName;
 use super::value::{Properties, SecretMark, Value};
 
 pub use file::{FileSpec, placeholder};
+pub use hosted::{HostedSpec, RESTART_ON};
 pub use platform::PlatformSpec;
 pub use rollout::{Probe, Rollout, TRAFFIC, traffic, with_traffic};
 pub use worker::{Assets, Binding, Migration, Module, ModuleType, Purge, PurgeMode, Route, WorkerSpec};
@@ -31,6 +33,8 @@ pub enum Spec {
     Platform(PlatformSpec),
     /// A file.
     File(FileSpec),
+    /// What else lives on a host.
+    Hosted(HostedSpec),
 }
 
 impl Spec {
@@ -40,6 +44,7 @@ impl Spec {
             Self::Worker(_) => Kind::Worker,
             Self::Platform(platform) => platform.sort,
             Self::File(_) => Kind::File,
+            Self::Hosted(hosted) => hosted.sort,
         }
     }
 
@@ -49,6 +54,7 @@ impl Spec {
             Self::Worker(worker) => &worker.script,
             Self::Platform(platform) => &platform.claim,
             Self::File(file) => &file.path,
+            Self::Hosted(hosted) => &hosted.claim,
         }
     }
 
@@ -58,6 +64,7 @@ impl Spec {
             Self::Worker(worker) => claim.clone_into(&mut worker.script),
             Self::Platform(platform) => platform.rename(claim),
             Self::File(file) => claim.clone_into(&mut file.path),
+            Self::Hosted(hosted) => hosted.rename(claim),
         }
     }
 
@@ -74,6 +81,7 @@ impl Spec {
                 .collect(),
             Self::Platform(platform) => platform.secrets.values().cloned().collect(),
             Self::File(file) => file.secrets.clone(),
+            Self::Hosted(hosted) => hosted.secrets.values().cloned().collect(),
         }
     }
 
@@ -86,6 +94,7 @@ impl Spec {
             }
             Self::Platform(platform) => platform.contents(),
             Self::File(file) => [file.content].into(),
+            Self::Hosted(hosted) => hosted.contents(),
         }
     }
 
@@ -97,6 +106,7 @@ impl Spec {
             Self::Worker(worker) => worker.properties(marks),
             Self::Platform(platform) => platform.properties(marks),
             Self::File(file) => file.properties(marks),
+            Self::Hosted(hosted) => hosted.properties(marks),
         }
     }
 }
