@@ -7,6 +7,7 @@ mod crash;
 mod daemon;
 mod definition;
 mod edge;
+mod fleet;
 mod host;
 mod house;
 mod import;
