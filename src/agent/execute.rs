@@ -13,7 +13,7 @@ pub fn execute(request: Request, policy: &Policy) -> Answer {
         return Answer::Refused(Fault::new(message).hint("install the same version of trunkline on both sides"));
     }
     let answer = match task {
-        Task::Observe { files } => observe(policy, &environment, &files).map(Answer::Observed),
+        Task::Observe { queries } => observe(policy, &environment, &queries).map(Answer::Observed),
         Task::Apply { epoch, orders } => apply(policy, &environment, epoch, orders).map(Answer::Applied),
     };
     answer.unwrap_or_else(Answer::Refused)

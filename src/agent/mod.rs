@@ -14,24 +14,29 @@
 mod accounts;
 mod apply;
 mod beneath;
+mod call;
 mod claims;
 mod execute;
 mod fault;
 mod file;
 mod manifest;
 mod observe;
+mod part;
 mod path;
 mod policy;
 mod prepare;
 mod protocol;
+mod rounds;
 mod settle;
 mod state;
+mod things;
 mod validate;
+mod write;
 
 pub use execute::execute;
 pub use fault::Fault;
 pub use policy::Policy;
 pub use protocol::{
-    Answer, FileAnswer, FileOrder, FileQuery, FileResult, FileTask, FileWrite, Found, FoundContent, FoundFile, Payload, Request,
-    Task, VERSION,
+    Answer, FileOrder, FileQuery, FileTask, FileWrite, Found, FoundContent, FoundFile, FoundThing, Order, OrderResult, Ordered,
+    Payload, Query, Request, Sight, Task, ThingOrder, ThingQuery, VERSION, Wanted,
 };

@@ -11,6 +11,7 @@
 
 mod assets;
 mod bindings;
+mod body;
 mod build;
 mod cache;
 mod contested;
@@ -18,6 +19,7 @@ mod cron;
 mod durable;
 mod fields;
 mod file;
+mod hosted;
 mod hosts;
 mod ignore;
 mod layer;

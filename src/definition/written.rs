@@ -13,6 +13,7 @@ use super::assets::AssetsToml;
 use super::bindings::BindingToml;
 use super::build::BuildToml;
 use super::durable::{ExportToml, MigrationToml};
+use super::hosted::{DirectoryToml, PackageToml, UnitToml};
 use super::platform::{
     CacheRuleToml, D1Toml, DispatchNamespaceToml, DnsToml, DomainToml, HyperdriveToml, KvToml, MtlsCertificateToml, QueueToml,
     R2Toml, TunnelToml, VpcServiceToml,
@@ -24,7 +25,7 @@ use super::settings::{LimitsToml, ObservabilityToml, PlacementToml, TailConsumer
 pub(super) use super::target_tables::{CloudflareToml, EdgeToml, HostToml};
 
 /// Keys of the top level of an environment's files, that is, the fields of [`EnvironmentToml`].
-pub(super) const ENVIRONMENT_KEYS: [&str; 18] = [
+pub(super) const ENVIRONMENT_KEYS: [&str; 21] = [
     "environment",
     "cloudflare",
     "edge",
@@ -41,7 +42,10 @@ pub(super) const ENVIRONMENT_KEYS: [&str; 18] = [
     "dns",
     "domain",
     "cache_rule",
+    "package",
+    "directory",
     "file",
+    "unit",
     "secret",
 ];
 
@@ -51,17 +55,14 @@ pub(super) const LATER_KEYS: &[Absent] = &[
     later("window"),
     later("freeze"),
     later("notify"),
-    later("unit"),
     later("compose"),
     later("container"),
     later("pm2"),
-    later("package"),
     later("ruleset"),
     later("queues"),
     later("workflow"),
     later("durable_objects"),
     later("volume"),
-    later("restart_on"),
 ];
 
 const fn later(key: &'static str) -> Absent {
@@ -120,9 +121,18 @@ pub(super) struct EnvironmentToml {
     /// Cache rules of zones.
     #[serde(default)]
     pub(super) cache_rule: Entries<CacheRuleToml>,
+    /// Packages on hosts.
+    #[serde(default)]
+    pub(super) package: Entries<PackageToml>,
+    /// Directories on hosts.
+    #[serde(default)]
+    pub(super) directory: Entries<DirectoryToml>,
     /// Files on hosts.
     #[serde(default)]
     pub(super) file: Entries<FileToml>,
+    /// systemd units on hosts.
+    #[serde(default)]
+    pub(super) unit: Entries<UnitToml>,
     /// Encrypted values; written by `trunkline secrets set`.
     #[serde(default)]
     pub(super) secret: Entries<SecretToml>,

@@ -39,13 +39,22 @@ pub enum Kind {
     CacheRule,
     /// A Worker.
     Worker,
+    /// A package of a host's distribution.
+    Package,
+    /// A directory on a host.
+    Directory,
     /// A file on a host.
     File,
+    /// A systemd unit on a host.
+    Unit,
 }
 
 /// The property of a thing that was remade: what it took the place of and is still there. It is never desired, so that a
 /// plan takes it away once nothing uses it any more.
 pub const SUPERSEDED: &str = "superseded";
+
+/// The property of a thing on a host whose change was cut short. It is never desired, so that a plan finishes the change.
+pub const INTERRUPTED: &str = "interrupted";
 
 /// How a thing at a target is known as ours.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -80,7 +89,7 @@ pub struct Bound {
 
 impl Kind {
     /// Every kind, in the order in which they are listed for people.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 18] = [
         Self::Kv,
         Self::R2,
         Self::D1,
@@ -95,7 +104,10 @@ impl Kind {
         Self::Domain,
         Self::CacheRule,
         Self::Worker,
+        Self::Package,
+        Self::Directory,
         Self::File,
+        Self::Unit,
     ];
 
     /// The word used in definitions and addresses.
@@ -115,7 +127,10 @@ impl Kind {
             Self::Domain => "domain",
             Self::CacheRule => "cache_rule",
             Self::Worker => "worker",
+            Self::Package => "package",
+            Self::Directory => "directory",
             Self::File => "file",
+            Self::Unit => "unit",
         }
     }
 
@@ -124,10 +139,28 @@ impl Kind {
         matches!(self, Self::Kv | Self::R2 | Self::D1 | Self::Queue | Self::DispatchNamespace)
     }
 
+    /// Whether its instances live on hosts.
+    pub fn is_of_hosts(self) -> bool {
+        matches!(self, Self::Package | Self::Directory | Self::File | Self::Unit)
+    }
+
+    /// Whether it needs a whole system: a host whose paths are taken beneath a folder has none of its own.
+    pub fn needs_a_system(self) -> bool {
+        self.is_of_hosts() && !matches!(self, Self::Directory | Self::File)
+    }
+
+    /// Whether being there already is no reason not to take it over: nothing of it is overwritten, and nothing of it goes
+    /// when it is no longer defined.
+    pub fn is_shared(self) -> bool {
+        self == Self::Package
+    }
+
     /// How an instance is known as ours.
     pub fn identity(self) -> Identity {
         match self {
-            Self::Worker | Self::File | Self::Dns | Self::CacheRule => Identity::Mark,
+            Self::Worker | Self::Dns | Self::CacheRule => Identity::Mark,
+            // The manifest on the host is the mark.
+            _ if self.is_of_hosts() => Identity::Mark,
             _ => Identity::Id,
         }
     }
@@ -145,7 +178,8 @@ impl Kind {
             | Self::Dns
             | Self::CacheRule => Renaming::InPlace,
             Self::R2 | Self::D1 | Self::DispatchNamespace => Renaming::Refused,
-            Self::Domain | Self::Worker | Self::File => Renaming::Replaced,
+            Self::Domain | Self::Worker => Renaming::Replaced,
+            Self::Package | Self::Directory | Self::File | Self::Unit => Renaming::Replaced,
         }
     }
 
@@ -156,12 +190,13 @@ impl Kind {
             Self::Queue | Self::QueueConsumer => "queue_name",
             Self::Domain => "hostname",
             Self::Worker => "script",
-            Self::File => "path",
+            Self::Directory | Self::File => "path",
             Self::CacheRule => "ref",
             Self::DispatchNamespace => "namespace_name",
             Self::R2 | Self::D1 | Self::Hyperdrive | Self::Tunnel | Self::VpcService | Self::MtlsCertificate | Self::Dns => {
                 "name"
             }
+            Self::Package | Self::Unit => "name",
         }
     }
 
@@ -176,9 +211,8 @@ impl Kind {
             Self::VpcService => ("vpc_service", "service_id", "id"),
             Self::MtlsCertificate => ("mtls_certificate", "certificate_id", "id"),
             Self::DispatchNamespace => ("dispatch_namespace", "namespace", "name"),
-            Self::QueueConsumer | Self::Tunnel | Self::Dns | Self::Domain | Self::CacheRule | Self::Worker | Self::File => {
-                return None;
-            }
+            Self::QueueConsumer | Self::Tunnel | Self::Dns | Self::Domain | Self::CacheRule | Self::Worker => return None,
+            Self::Package | Self::Directory | Self::File | Self::Unit => return None,
         };
         Some(Bound { sort, field, attribute })
     }
@@ -210,7 +244,8 @@ impl Kind {
             Self::Worker => matches!(field, "modules" | "compatibility_flags" | "assets"),
             Self::File => field == "secrets",
             Self::MtlsCertificate => field == SUPERSEDED,
-            _ => false,
+            // The executor shows what it was asked for, and nobody adds to that.
+            _ => self.is_of_hosts(),
         }
     }
 
@@ -243,7 +278,7 @@ impl Kind {
 
     /// Whether the absence of `field` in a definition means "as it is", not "none".
     pub fn is_left_alone(self, field: &str) -> bool {
-        self == Self::File && matches!(field, "owner" | "group")
+        matches!(self, Self::Directory | Self::File) && matches!(field, "owner" | "group")
     }
 }
 

@@ -9,6 +9,7 @@ mod daemon;
 mod definition;
 mod demo;
 mod edge;
+mod fleet;
 mod host;
 mod house;
 mod import;

@@ -1,4 +1,4 @@
-//! Files on a host, through the executor of [`crate::agent`].
+//! What lives on a host, through the executor of [`crate::agent`].
 //!
 //! Goes in: lookups and approved orders. Comes out: what is there, and one outcome for each order; one request to the
 //! host for all of them.
@@ -18,15 +18,15 @@ use std::time::Duration;
 use chrono::Utc;
 use futures_util::future::BoxFuture;
 
-use crate::agent::{Answer, Fault, FileResult, Policy, Request, Task, VERSION};
+use crate::agent::{Answer, Fault, Order as Sent, OrderResult, Policy, Request, Task, VERSION};
 use crate::link::Hub;
-use crate::model::{Connect, EnvironmentId, HostTarget, ObservedState, Retry, SecretResolver};
+use crate::model::{Connect, EnvironmentId, HostTarget, InstanceKey, ObservedState, Retry, SecretResolver};
 use crate::provider::{Order, Outcome, Provider, ProviderError, Query, Receipt};
 
 use channel::{Channel, Unanswered};
 
 /// How many orders go to a host at once: their bytes are in memory together.
-const BATCH: usize = 512;
+const BATCH: usize = 4096;
 
 /// What a host provider needs.
 pub struct Options {
@@ -80,8 +80,8 @@ impl HostProvider {
 impl Provider for HostProvider {
     fn observe<'a>(&'a self, query: &'a Query) -> BoxFuture<'a, Result<ObservedState, ProviderError>> {
         Box::pin(async move {
-            let files = query.instances.iter().map(|(key, lookup)| present::query(key, lookup)).collect();
-            match self.ask(Task::Observe { files }).await.map_err(|unanswered| unanswered.error)? {
+            let queries = query.instances.iter().map(|(key, lookup)| present::query(key, lookup)).collect();
+            match self.ask(Task::Observe { queries }).await.map_err(|unanswered| unanswered.error)? {
                 Answer::Observed(answers) => {
                     let now = Utc::now();
                     let answers = answers.into_iter().filter_map(|answer| {
@@ -98,28 +98,43 @@ impl Provider for HostProvider {
 
     fn carry_out<'a>(&'a self, orders: &'a [Order]) -> BoxFuture<'a, Vec<Outcome>> {
         Box::pin(async move {
+            let mut outcomes: Vec<Option<Outcome>> = orders.iter().map(|_| None).collect();
+            let mut sent: Vec<(usize, Draft)> = Vec::new();
             let mut prepared = Vec::new();
-            let mut outcomes: Vec<Option<Outcome>> = Vec::new();
-            let mut receipts = Vec::new();
-            for order in orders {
-                match order::prepare(order, &*self.secrets) {
-                    Ok((order, receipt)) => {
-                        receipts.push((outcomes.len(), receipt));
-                        prepared.push(order);
-                        outcomes.push(None);
+            for (at, order) in orders.iter().enumerate() {
+                let before = order::before(orders, at);
+                // Where each of those is in the request; one that is not in it was refused here.
+                let after = before.iter().map(|before| sent.iter().position(|(at, _)| at == before).ok_or(*before)).collect();
+                let order = match after {
+                    Ok(after) => order::prepare(order, &*self.secrets).map(|(what, draft)| (Sent { after, what }, draft)),
+                    Err(before) => {
+                        outcomes[at] = Some(Outcome::NotBegun(orders[before].change.key.clone()));
+                        continue;
                     }
-                    Err(error) => outcomes.push(Some(Outcome::Refused(error))),
+                };
+                match order {
+                    Ok((order, draft)) => {
+                        sent.push((at, draft));
+                        prepared.push(order);
+                    }
+                    Err(error) => outcomes[at] = Some(Outcome::Refused(error)),
                 }
             }
             if !prepared.is_empty() {
+                let places: Vec<usize> = sent.iter().map(|(at, _)| *at).collect();
+                let key = |position: usize| places.get(position).map(|at| orders[*at].change.key.clone());
                 let answer = self.ask(Task::Apply { epoch: self.epoch, orders: prepared }).await;
-                for ((index, receipt), outcome) in receipts.into_iter().zip(results(answer)) {
-                    outcomes[index] = Some(outcome.unwrap_or_else(|fingerprint| Outcome::Done(receipt.finish(fingerprint))));
+                for ((at, draft), result) in sent.into_iter().zip(results(answer)) {
+                    outcomes[at] = Some(result.outcome(draft, &key));
                 }
             }
             let missing = || Outcome::Unknown(ProviderError::new("the host executor gave no answer for it", Retry::Transient));
             outcomes.into_iter().map(|outcome| outcome.unwrap_or_else(missing)).collect()
         })
+    }
+
+    fn orders_by_itself(&self) -> bool {
+        true
     }
 
     fn batch(&self) -> usize {
@@ -132,23 +147,38 @@ impl Provider for HostProvider {
     }
 }
 
-/// One for each order that was sent: the outcome, or the fingerprint of what is done. Endless where the answer is one
-/// for all of them.
-fn results(answer: Result<Answer, Unanswered>) -> Box<dyn Iterator<Item = Result<Outcome, String>> + Send> {
-    let result = |result| match result {
-        FileResult::Done { fingerprint } => Err(fingerprint),
-        FileResult::Refused(fault) => Ok(Outcome::Refused(error(fault))),
-        FileResult::Conflict(message) => Ok(Outcome::Conflict(message)),
-        FileResult::Unknown(fault) => Ok(Outcome::Unknown(error(fault))),
-    };
+/// One for each order that was sent; endless where the answer is one for all of them.
+fn results(answer: Result<Answer, Unanswered>) -> Box<dyn Iterator<Item = Became> + Send> {
     match answer {
-        Ok(Answer::Applied(results)) => Box::new(results.into_iter().map(result)),
-        Ok(Answer::Refused(fault)) => Box::new(std::iter::repeat_with(move || Ok(Outcome::Refused(error(fault.clone()))))),
+        Ok(Answer::Applied(results)) => Box::new(results.into_iter().map(Became::Of)),
+        Ok(Answer::Refused(fault)) => Box::new(std::iter::repeat_with(move || Became::Of(OrderResult::Refused(fault.clone())))),
         Ok(Answer::Observed(_)) => Box::new(std::iter::empty()),
-        Err(unanswered) => Box::new(std::iter::repeat_with(move || {
-            let Unanswered { sent, error } = unanswered.again();
-            Ok(if sent { Outcome::Unknown(error) } else { Outcome::Refused(error) })
-        })),
+        Err(unanswered) => Box::new(std::iter::repeat_with(move || Became::Lost(unanswered.again()))),
+    }
+}
+
+/// What became of an order that was sent.
+enum Became {
+    /// The executor says so.
+    Of(OrderResult),
+    /// Nobody says.
+    Lost(Unanswered),
+}
+
+impl Became {
+    fn outcome(self, draft: Draft, key: &dyn Fn(usize) -> Option<InstanceKey>) -> Outcome {
+        match self {
+            Self::Of(OrderResult::Done { fingerprint, warnings }) => Outcome::Done(draft.finish(fingerprint, warnings)),
+            Self::Of(OrderResult::Refused(fault)) => Outcome::Refused(error(fault)),
+            Self::Of(OrderResult::Conflict(message)) => Outcome::Conflict(message),
+            Self::Of(OrderResult::Unknown(fault)) => Outcome::Unknown(error(fault)),
+            Self::Of(OrderResult::NotBegun(before)) => match key(before) {
+                Some(key) => Outcome::NotBegun(key),
+                None => Outcome::Unknown(ProviderError::new("the host executor waited for no order of ours", Retry::Transient)),
+            },
+            Self::Lost(Unanswered { sent: true, error }) => Outcome::Unknown(error),
+            Self::Lost(Unanswered { sent: false, error }) => Outcome::Refused(error),
+        }
     }
 }
 
@@ -158,11 +188,11 @@ fn error(fault: Fault) -> ProviderError {
     ProviderError { message, hint, retry, source: cause.map(Into::into) }
 }
 
-/// What is known of a file before it is written.
+/// What is known of an order before it is carried out.
 struct Draft(Receipt);
 
 impl Draft {
-    fn finish(self, fingerprint: String) -> Receipt {
-        Receipt { fingerprint, ..self.0 }
+    fn finish(self, fingerprint: String, warnings: Vec<String>) -> Receipt {
+        Receipt { fingerprint, warnings, ..self.0 }
     }
 }

@@ -77,8 +77,7 @@ fn stores() -> Vec<Table> {
     let r2 = (word(&["Standard", "InfrequentAccess"]), word(&["weur", "enam"]), word(&["eu"]));
     let r2 = r2.prop_map(|(class, near, place)| lines([("storage_class", class), ("location", near), ("jurisdiction", place)]));
     let d1 = (word(&["weur", "apac"]), word(&["auto", "disabled"]), word(&["eu"]));
-    let d1 =
-        d1.prop_map(|(near, mode, place)| lines([("location", near), ("read_replication", mode), ("jurisdiction", place)]));
+    let d1 = d1.prop_map(|(near, mode, place)| lines([("location", near), ("read_replication", mode), ("jurisdiction", place)]));
     vec![table("kv", kv), table("r2", r2), table("d1", d1), table("dispatch_namespace", Just(String::new())), queue()]
 }
 

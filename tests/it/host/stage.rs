@@ -253,6 +253,7 @@ pub(crate) fn shown(outcome: &Outcome) -> String {
         Outcome::Conflict(message) => format!("conflict: {message}"),
         Outcome::Refused(error) => format!("refused: {error}: {:?} ({:?})", error.source, error.hint),
         Outcome::Unknown(error) => format!("unknown: {error}: {:?}", error.source),
+        Outcome::NotBegun(needed) => format!("not begun: {needed}"),
     }
 }
 
