@@ -50,7 +50,9 @@ impl Fleet {
 
     fn daemon(&self) -> Daemon {
         let settings = self.world.path("daemon.toml");
-        self.world.daemon_with(|command| drop(command.env("TRUNKLINE_CONFIG", settings)))
+        self.world.daemon_with(|command| {
+            command.env("TRUNKLINE_CONFIG", settings);
+        })
     }
 
     fn token(&self, name: &str) -> String {

@@ -192,17 +192,17 @@ pub(super) fn listed_with(kind: Kind) -> Kind {
 }
 
 /// Lists that were read, by kind.
-pub(super) type Lists = BTreeMap<Kind, Result<Listed, Fault>>;
+pub(super) type Lists = BTreeMap<Kind, Result<Collected, Fault>>;
 
 /// What the lists of a kind showed.
 #[derive(Debug)]
-pub(super) struct Listed {
+pub(super) struct Collected {
     things: Vec<Thing>,
     /// The zones or jurisdictions whose lists could not be read: nothing is known of what lies in them, and all of the rest.
     unread: BTreeMap<String, Fault>,
 }
 
-impl Listed {
+impl Collected {
     async fn read(provider: &CloudflareProvider, sort: &dyn Sort, places: &BTreeSet<String>) -> Result<Self, Fault> {
         let mut listed = Self { things: Vec::new(), unread: BTreeMap::new() };
         if !sort.is_by_place() {
@@ -242,7 +242,7 @@ pub(super) async fn lists(
     let listed: BTreeSet<Kind> = kinds.iter().filter_map(|kind| Some(sort(*kind)?.listed_with())).collect();
     let reads = listed.into_iter().filter_map(|kind| {
         let (sort, places) = (sort(kind)?, places.get(&kind).unwrap_or(&none));
-        Some(async move { (kind, Listed::read(provider, sort, places).await) })
+        Some(async move { (kind, Collected::read(provider, sort, places).await) })
     });
     let read: Lists = join_all(reads).await.into_iter().collect();
     let of_kind = |kind: Kind| match read.get(&sort(kind)?.listed_with())? {
