@@ -143,7 +143,9 @@ impl NotCalled {
                     .hint(format!("install it on the host, for the folders of `{PATH}`"))
             }
             Self::NotRun(error) => Fault::system(what, format!("`{program}` cannot be run: {error}")),
-            Self::TimeUp(patience) => Fault::system(what, format!("`{program}` was stopped after {} seconds", patience.as_secs())),
+            Self::TimeUp(patience) => {
+                Fault::system(what, format!("`{program}` was stopped after {} seconds", patience.as_secs()))
+            }
         }
     }
 }

@@ -71,9 +71,7 @@ fn claim(query: &Query) -> String {
 /// The files that are not as they were applied.
 fn drifted(queries: &[Query], found: &BTreeMap<usize, Found>) -> BTreeSet<InstanceKey> {
     let file = |(at, query): (usize, &Query)| match (query, found.get(&at)) {
-        (Query::File(_), Some(Found::File(file))) if matches!(file.content, FoundContent::Applied { .. }) => {
-            None
-        }
+        (Query::File(_), Some(Found::File(file))) if matches!(file.content, FoundContent::Applied { .. }) => None,
         (Query::File(query), Some(Found::File(_) | Found::Absent)) => Some(query.key.clone()),
         _ => None,
     };

@@ -10,9 +10,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::Fault;
-use crate::model::{
-    Address, Content, Digest, EnvironmentId, InstanceKey, Marker, Properties, ResourceName, Secret, SecretMark,
-};
+use crate::model::{Address, Content, Digest, EnvironmentId, InstanceKey, Marker, Properties, ResourceName, Secret, SecretMark};
 use crate::plan::Precondition;
 
 /// The version of these types. An executor refuses any other.

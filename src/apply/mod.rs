@@ -152,9 +152,12 @@ fn ready(run: &Run<'_>, results: &Results) -> Vec<usize> {
     for at in (0..changes.len()).filter(|&at| results[at].is_none()) {
         let target = &changes[at].key.target;
         let (by_itself, room) = batches.entry(target).or_insert_with(|| {
-            run.providers.get(target).map_or((false, usize::MAX), |provider| (provider.orders_by_itself(), provider.batch().max(1)))
+            run.providers
+                .get(target)
+                .map_or((false, usize::MAX), |provider| (provider.orders_by_itself(), provider.batch().max(1)))
         });
-        let along = |position: usize| *by_itself && changes[position].key.target == *target && ready.binary_search(&position).is_ok();
+        let along =
+            |position: usize| *by_itself && changes[position].key.target == *target && ready.binary_search(&position).is_ok();
         let is_met = |position: usize| results[position] == Some(ChangeResult::Done) || along(position);
         if *room > 0 && before(run.approved.plan(), at).all(is_met) {
             ready.push(at);

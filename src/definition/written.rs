@@ -12,8 +12,8 @@ use crate::model::ResourceName;
 use super::assets::AssetsToml;
 use super::bindings::BindingToml;
 use super::build::BuildToml;
-use super::hosted::{DirectoryToml, PackageToml, UnitToml};
 use super::durable::{ExportToml, MigrationToml};
+use super::hosted::{ContainerToml, DirectoryToml, EdgeRuntimeToml, PackageToml, TunnelConnectorToml, UnitToml};
 use super::platform::{
     CacheRuleToml, D1Toml, DispatchNamespaceToml, DnsToml, DomainToml, HyperdriveToml, KvToml, MtlsCertificateToml, QueueToml,
     R2Toml, TunnelToml, VpcServiceToml,
@@ -25,7 +25,7 @@ use super::settings::{LimitsToml, ObservabilityToml, PlacementToml, TailConsumer
 pub(super) use super::target_tables::{CloudflareToml, EdgeToml, HostToml};
 
 /// Keys of the top level of an environment's files, that is, the fields of [`EnvironmentToml`].
-pub(super) const ENVIRONMENT_KEYS: [&str; 21] = [
+pub(super) const ENVIRONMENT_KEYS: [&str; 24] = [
     "environment",
     "cloudflare",
     "edge",
@@ -46,24 +46,15 @@ pub(super) const ENVIRONMENT_KEYS: [&str; 21] = [
     "directory",
     "file",
     "unit",
+    "container",
+    "tunnel_connector",
+    "edge_runtime",
     "secret",
 ];
 
 /// Keys that later versions of the format have: said so, instead of guessing a name that is near.
-pub(super) const LATER_KEYS: &[&str] = &[
-    "health",
-    "window",
-    "freeze",
-    "notify",
-    "compose",
-    "container",
-    "pm2",
-    "ruleset",
-    "queues",
-    "workflow",
-    "durable_objects",
-    "volume",
-];
+pub(super) const LATER_KEYS: &[&str] =
+    &["health", "window", "freeze", "notify", "compose", "pm2", "ruleset", "queues", "workflow", "durable_objects", "volume"];
 
 /// A file of an environment (`environments/<name>/*.toml` or `environments/<name>.toml`) or of a base.
 #[derive(Debug, JsonSchema)]
@@ -129,6 +120,15 @@ pub(super) struct EnvironmentToml {
     /// systemd units on hosts.
     #[serde(default)]
     pub(super) unit: Entries<UnitToml>,
+    /// Docker containers on hosts.
+    #[serde(default)]
+    pub(super) container: Entries<ContainerToml>,
+    /// Connectors of Cloudflare Tunnels on hosts.
+    #[serde(default)]
+    pub(super) tunnel_connector: Entries<TunnelConnectorToml>,
+    /// Self-hosted Workers planes on hosts.
+    #[serde(default)]
+    pub(super) edge_runtime: Entries<EdgeRuntimeToml>,
     /// Encrypted values; written by `trunkline secrets set`.
     #[serde(default)]
     pub(super) secret: Entries<SecretToml>,

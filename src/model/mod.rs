@@ -42,7 +42,10 @@ pub use observed::{Evidence, Observed, ObservedState, Present};
 pub use retry::Retry;
 pub use revision::{ParseRevisionError, Revision};
 pub use secret::{Secret, SecretError, SecretResolver, SecretScope};
-pub use spec::{Assets, Binding, FileSpec, HostedSpec, Migration, Module, ModuleType, PlatformSpec, Probe, Purge, PurgeMode, Rollout, Route, Spec, TRAFFIC, WorkerSpec, placeholder, traffic, with_traffic, RESTART_ON};
+pub use spec::{
+    Assets, Binding, DANGERS, FileSpec, HostedSpec, Migration, Module, ModuleType, PlatformSpec, Probe, Purge, PurgeMode,
+    RESTART_ON, Rollout, Route, Spec, TRAFFIC, WorkerSpec, placeholder, traffic, with_traffic,
+};
 pub use target::{ApiToken, CloudflareTarget, Connect, EdgeTarget, HostTarget, Target, TargetKind};
 pub use tree::{Entry, EntryMode, Tree, TreeError};
 pub use value::{Pending, Properties, SecretMark, Value};

@@ -9,6 +9,7 @@ mod definition;
 mod edge;
 mod fleet;
 mod host;
+mod hosted;
 mod house;
 mod import;
 mod pace;

@@ -95,7 +95,8 @@ fn apt() -> Call {
 }
 
 fn install(specs: &[String]) -> Result<String, Fault> {
-    let what = if let [one] = specs { format!("`{one}` cannot be installed") } else { "the packages cannot be installed".to_owned() };
+    let what =
+        if let [one] = specs { format!("`{one}` cannot be installed") } else { "the packages cannot be installed".to_owned() };
     let options = ["install", "--no-install-recommends", "--allow-downgrades", "--"];
     let call = || apt().with(options).with(specs.iter().cloned());
     // A list that is too old, or none, is read anew once.

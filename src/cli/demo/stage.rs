@@ -144,6 +144,8 @@ pub(super) fn start_daemon(places: Places, edges: Edges) -> Result<Stage, Failur
         max_delete_percent: 30,
         build_tools: Vec::new(),
         build_timeout: crate::settings::BUILD_TIMEOUT,
+        docker: None,
+        containers: std::collections::BTreeSet::new(),
     };
     let stop = CancellationToken::new();
     let mut context = daemon::context(settings.clone(), stop.clone(), Box::new(super::super::output::progress))

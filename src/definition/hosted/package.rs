@@ -79,7 +79,9 @@ mod tests {
         for good in ["nginx", "libc6:amd64", "g-wrap", "7zip", "python3.11"] {
             assert!(name(good).is_ok(), "{good}");
         }
-        for bad in ["-y", "--purge", "a", "nginx-", "g++", "nginx=1", "nginx/bookworm", "a b", "./x.deb", "", "Nginx", "x:", "nginx*"] {
+        for bad in
+            ["-y", "--purge", "a", "nginx-", "g++", "nginx=1", "nginx/bookworm", "a b", "./x.deb", "", "Nginx", "x:", "nginx*"]
+        {
             assert!(name(bad).is_err(), "{bad}");
         }
         for bad in ["", "-1", "1 2", "1;id", "1/2", "a1"] {

@@ -198,9 +198,26 @@ mod tests {
             assert!(unit_name(good).is_ok(), "{good}");
         }
         for bad in [
-            "../../x.service", "x", "x.mount", "-x.service", ".service", "x/y.service", "x y.service", "x\n.service", "%i.service",
-            "x.service.wants/y.service", "ssh.service", "sshd.service", "systemd-journald.service", "dbus.socket",
-            "trunkline.service", "x@.service", "@1.service", "x@1@2.service", "x\\x2d.service", "",
+            "../../x.service",
+            "x",
+            "x.mount",
+            "-x.service",
+            ".service",
+            "x/y.service",
+            "x y.service",
+            "x\n.service",
+            "%i.service",
+            "x.service.wants/y.service",
+            "ssh.service",
+            "sshd.service",
+            "systemd-journald.service",
+            "dbus.socket",
+            "trunkline.service",
+            "x@.service",
+            "@1.service",
+            "x@1@2.service",
+            "x\\x2d.service",
+            "",
         ] {
             assert!(unit_name(bad).is_err(), "{bad:?}");
         }

@@ -61,7 +61,12 @@ mod tests {
         let text = UnitText::parse(b"[Service]\nExecStart=/bin/true \\\n[Install]\n", "x.service").unwrap();
         assert!(text.has("Service") && !text.has("Install"));
         assert!(UnitText::parse(b"[Service]\n\n[Install]\nWantedBy=x", "x.service").unwrap().has("Install"));
-        for (bad, name) in [(&b"[Unit]\n"[..], "x.service"), (b"[Service]\n", "x.timer"), (b"[Service]\n\0", "x.service"), (b"\xff", "x.service")] {
+        for (bad, name) in [
+            (&b"[Unit]\n"[..], "x.service"),
+            (b"[Service]\n", "x.timer"),
+            (b"[Service]\n\0", "x.service"),
+            (b"\xff", "x.service"),
+        ] {
             assert!(UnitText::parse(bad, name).is_err(), "{bad:?}");
         }
     }

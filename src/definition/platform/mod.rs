@@ -31,7 +31,7 @@ mod fields;
 mod hyperdrive;
 mod kv;
 mod mtls_certificate;
-mod names;
+pub(super) mod names;
 mod queue;
 mod r2;
 mod tunnel;

@@ -10,6 +10,7 @@ mod order;
 mod present;
 mod render;
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,8 +19,8 @@ use chrono::Utc;
 use futures_util::future::BoxFuture;
 
 use crate::agent::{Answer, Fault, Order as Sent, OrderResult, Policy, Request, Task, VERSION, execute};
-use crate::model::{Connect, EnvironmentId, HostTarget, InstanceKey, ObservedState, Retry, SecretResolver};
-use crate::provider::{Order, Outcome, Provider, ProviderError, Query, Receipt};
+use crate::model::{Connect, EnvironmentId, HostTarget, InstanceKey, Kind, Observed, ObservedState, Retry, SecretResolver, Spec};
+use crate::provider::{Lookup, Order, Outcome, Provider, ProviderError, Query, Receipt};
 
 /// How many orders go to a host at once: their bytes are in memory together.
 const BATCH: usize = 4096;
@@ -35,6 +36,10 @@ pub struct Options {
     /// Where the manifests of a host without `root` are kept, such as `/var/lib/trunkline`. A host with a root keeps
     /// them in its own `var/lib/trunkline`.
     pub state: PathBuf,
+    /// The engine of Docker, where it is not Docker's own default.
+    pub docker: Option<String>,
+    /// What containers may ask for of all that gives them the host.
+    pub containers: BTreeSet<String>,
 }
 
 /// One host, for one environment.
@@ -49,16 +54,29 @@ pub struct HostProvider {
 /// # Errors
 /// Where the host's root is not an absolute path.
 pub fn connect(options: Options) -> Result<HostProvider, ProviderError> {
-    let Options { target, environment, secrets, state } = options;
+    let Options { target, environment, secrets, state, docker, containers } = options;
     let HostTarget { connect: Connect::Local, root } = target;
     if let Some(root) = root.as_deref().filter(|root| !root.is_absolute()) {
         let message = format!("the host's root `{}` is not an absolute path", root.display());
         return Err(ProviderError::new(message, Retry::Stalled).hint("give the whole path, from `/`"));
     }
-    Ok(HostProvider { environment, secrets, policy: Policy::local(root, state) })
+    let policy = Policy { docker, containers, ..Policy::local(root, state) };
+    Ok(HostProvider { environment, secrets, policy })
 }
 
 impl HostProvider {
+    /// Why a container is not planned for: the host's own say, before anything is done.
+    fn refused(&self, lookup: &Lookup) -> Option<String> {
+        let Some(Spec::Hosted(hosted)) = &lookup.spec else { return None };
+        let refused: Vec<&str> = self.policy.forbidden(&hosted.fields).into_iter().collect();
+        (hosted.sort == Kind::Container && !refused.is_empty()).then(|| {
+            format!(
+                "it asks for {}, which gives it the host; the daemon's own settings allow that by name, under `[containers]`",
+                refused.join(", ")
+            )
+        })
+    }
+
     /// The executor blocks: on the disk, and on validate commands.
     async fn ask(&self, task: Task) -> Result<Answer, ProviderError> {
         let request = Request { version: VERSION, environment: self.environment.clone(), task };
@@ -77,7 +95,9 @@ impl Provider for HostProvider {
                     let now = Utc::now();
                     let answers = answers.into_iter().filter_map(|answer| {
                         let lookup = query.instances.get(&answer.key)?;
-                        Some((answer.key, present::observed(lookup, answer.found, now)))
+                        let refused = self.refused(lookup).map(Observed::Unknown);
+                        let observed = refused.unwrap_or_else(|| present::observed(lookup, answer.found, now));
+                        Some((answer.key, observed))
                     });
                     Ok(answers.collect())
                 }

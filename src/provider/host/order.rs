@@ -55,12 +55,7 @@ pub(super) fn prepare(order: &Order, secrets: &dyn SecretResolver) -> Result<(Or
 }
 
 /// What a thing is to be like, with the bytes and the values that it needs.
-fn wanted(
-    order: &Order,
-    hosted: &HostedSpec,
-    fields: Properties,
-    secrets: &dyn SecretResolver,
-) -> Result<Wanted, ProviderError> {
+fn wanted(order: &Order, hosted: &HostedSpec, fields: Properties, secrets: &dyn SecretResolver) -> Result<Wanted, ProviderError> {
     let mut contents = BTreeMap::new();
     for content in (Spec::Hosted(hosted.clone())).contents() {
         let bytes = order.contents.get(&content.sha256).ok_or_else(|| missing(&hosted.claim, content))?;
