@@ -47,10 +47,19 @@ pub(super) fn look(eyes: &Eyes<'_>, sought: &Sought<'_>) -> Result<Option<Value>
         let Some(folder) = eyes.root.folder(checked.folders())? else { continue };
         let Some(read) = file::read(folder.as_fd(), checked.name(), path, &mut io::sink())? else { continue };
         let entry = eyes.manifest.files.get(&Part::of(sought.key, name)).filter(|entry| entry.path == path);
-        let as_left = entry.filter(|entry| entry.actual == read.facts).and_then(|_| applied?.get(name)).cloned();
+        let as_left = entry.filter(|entry| entry.actual == read.facts).map(said_of);
         found.insert(name.clone(), as_left.unwrap_or_else(|| Value::text(MODIFIED)));
     }
     Ok(Some(Value::Table(found)))
+}
+
+/// What a definition says of a file that is as it was applied.
+fn said_of(entry: &Entry) -> Value {
+    let what = match entry.secrets.values().next() {
+        Some(mark) => ("secret", Value::Secret { mark: mark.clone() }),
+        None => ("content", entry.content.into()),
+    };
+    Value::table([("path", entry.path.as_str().into()), ("mode", Value::text(format!("{:04o}", entry.actual.mode))), what])
 }
 
 /// What is to be done with a file.
