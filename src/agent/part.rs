@@ -25,6 +25,11 @@ impl Part {
         Self { key: key.clone(), name: name.to_owned() }
     }
 
+    /// The same of another instance.
+    pub(super) fn under(&self, key: &InstanceKey) -> Self {
+        Self { key: key.clone(), name: self.name.clone() }
+    }
+
     /// Whether the instance is itself a file.
     pub(super) fn is_whole(&self) -> bool {
         self.name.is_empty()

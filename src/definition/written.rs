@@ -13,7 +13,7 @@ use super::assets::AssetsToml;
 use super::bindings::BindingToml;
 use super::build::BuildToml;
 use super::durable::{ExportToml, MigrationToml};
-use super::hosted::{DirectoryToml, PackageToml, UnitToml};
+use super::hosted::{ContainerToml, DirectoryToml, EdgeRuntimeToml, PackageToml, TunnelConnectorToml, UnitToml};
 use super::platform::{
     CacheRuleToml, D1Toml, DispatchNamespaceToml, DnsToml, DomainToml, HyperdriveToml, KvToml, MtlsCertificateToml, QueueToml,
     R2Toml, TunnelToml, VpcServiceToml,
@@ -25,7 +25,7 @@ use super::settings::{LimitsToml, ObservabilityToml, PlacementToml, TailConsumer
 pub(super) use super::target_tables::{CloudflareToml, EdgeToml, HostToml};
 
 /// Keys of the top level of an environment's files, that is, the fields of [`EnvironmentToml`].
-pub(super) const ENVIRONMENT_KEYS: [&str; 21] = [
+pub(super) const ENVIRONMENT_KEYS: [&str; 24] = [
     "environment",
     "cloudflare",
     "edge",
@@ -46,6 +46,9 @@ pub(super) const ENVIRONMENT_KEYS: [&str; 21] = [
     "directory",
     "file",
     "unit",
+    "container",
+    "tunnel_connector",
+    "edge_runtime",
     "secret",
 ];
 
@@ -56,7 +59,6 @@ pub(super) const LATER_KEYS: &[Absent] = &[
     later("freeze"),
     later("notify"),
     later("compose"),
-    later("container"),
     later("pm2"),
     later("ruleset"),
     later("queues"),
@@ -133,6 +135,15 @@ pub(super) struct EnvironmentToml {
     /// systemd units on hosts.
     #[serde(default)]
     pub(super) unit: Entries<UnitToml>,
+    /// Docker containers on hosts.
+    #[serde(default)]
+    pub(super) container: Entries<ContainerToml>,
+    /// Connectors of Cloudflare Tunnels on hosts.
+    #[serde(default)]
+    pub(super) tunnel_connector: Entries<TunnelConnectorToml>,
+    /// Self-hosted Workers planes on hosts.
+    #[serde(default)]
+    pub(super) edge_runtime: Entries<EdgeRuntimeToml>,
     /// Encrypted values; written by `trunkline secrets set`.
     #[serde(default)]
     pub(super) secret: Entries<SecretToml>,

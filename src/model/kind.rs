@@ -47,6 +47,12 @@ pub enum Kind {
     File,
     /// A systemd unit on a host.
     Unit,
+    /// A Docker container on a host.
+    Container,
+    /// The connector of a Cloudflare Tunnel, kept as a unit of a host.
+    TunnelConnector,
+    /// A self-hosted Workers plane, kept as a unit of a host.
+    EdgeRuntime,
 }
 
 /// The property of a thing that was remade: what it took the place of and is still there. It is never desired, so that a
@@ -89,7 +95,7 @@ pub struct Bound {
 
 impl Kind {
     /// Every kind, in the order in which they are listed for people.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 21] = [
         Self::Kv,
         Self::R2,
         Self::D1,
@@ -108,6 +114,9 @@ impl Kind {
         Self::Directory,
         Self::File,
         Self::Unit,
+        Self::Container,
+        Self::TunnelConnector,
+        Self::EdgeRuntime,
     ];
 
     /// The word used in definitions and addresses.
@@ -131,6 +140,9 @@ impl Kind {
             Self::Directory => "directory",
             Self::File => "file",
             Self::Unit => "unit",
+            Self::Container => "container",
+            Self::TunnelConnector => "tunnel_connector",
+            Self::EdgeRuntime => "edge_runtime",
         }
     }
 
@@ -141,7 +153,16 @@ impl Kind {
 
     /// Whether its instances live on hosts.
     pub fn is_of_hosts(self) -> bool {
-        matches!(self, Self::Package | Self::Directory | Self::File | Self::Unit)
+        matches!(
+            self,
+            Self::Package
+                | Self::Directory
+                | Self::File
+                | Self::Unit
+                | Self::Container
+                | Self::TunnelConnector
+                | Self::EdgeRuntime
+        )
     }
 
     /// Whether it needs a whole system: a host whose paths are taken beneath a folder has none of its own.
@@ -153,6 +174,26 @@ impl Kind {
     /// when it is no longer defined.
     pub fn is_shared(self) -> bool {
         self == Self::Package
+    }
+
+    /// What becomes of an instance on a host that is no longer defined, for people; `None` for what lives elsewhere.
+    pub fn when_it_goes(self) -> Option<&'static str> {
+        Some(match self {
+            Self::Package => {
+                "removed by dpkg, its configuration kept; one that was there before, or that another environment wants, stays"
+            }
+            Self::Directory => "removed where it is empty; else it stays, with a warning, and is no longer seen to",
+            Self::File => "deleted, its last 10 versions kept on the host; one that was edited since stays, and the plan says so",
+            Self::Unit => {
+                "stopped, disabled, its text deleted; one that was edited since stays, and so does one that a package brings, as it is"
+            }
+            Self::Container => "stopped and removed; its volumes and its image stay",
+            Self::TunnelConnector => "stopped and disabled; its unit, its token and its rules are deleted",
+            Self::EdgeRuntime => {
+                "stopped and disabled; its unit and its token are deleted, and what was deployed stays in `/var/lib`"
+            }
+            _ => return None,
+        })
     }
 
     /// How an instance is known as ours.
@@ -180,6 +221,7 @@ impl Kind {
             Self::R2 | Self::D1 | Self::DispatchNamespace => Renaming::Refused,
             Self::Domain | Self::Worker => Renaming::Replaced,
             Self::Package | Self::Directory | Self::File | Self::Unit => Renaming::Replaced,
+            Self::Container | Self::TunnelConnector | Self::EdgeRuntime => Renaming::Replaced,
         }
     }
 
@@ -196,7 +238,7 @@ impl Kind {
             Self::R2 | Self::D1 | Self::Hyperdrive | Self::Tunnel | Self::VpcService | Self::MtlsCertificate | Self::Dns => {
                 "name"
             }
-            Self::Package | Self::Unit => "name",
+            Self::Package | Self::Unit | Self::Container | Self::TunnelConnector | Self::EdgeRuntime => "name",
         }
     }
 
@@ -213,6 +255,7 @@ impl Kind {
             Self::DispatchNamespace => ("dispatch_namespace", "namespace", "name"),
             Self::QueueConsumer | Self::Tunnel | Self::Dns | Self::Domain | Self::CacheRule | Self::Worker => return None,
             Self::Package | Self::Directory | Self::File | Self::Unit => return None,
+            Self::Container | Self::TunnelConnector | Self::EdgeRuntime => return None,
         };
         Some(Bound { sort, field, attribute })
     }

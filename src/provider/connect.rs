@@ -1,5 +1,6 @@
 //! The provider for a target.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -27,6 +28,10 @@ pub struct Options {
     pub epoch: u64,
     /// The daemon's data folder: where what is known of a host without a root of its own is kept.
     pub data: PathBuf,
+    /// The engine of Docker on this machine, where it is not Docker's own default.
+    pub docker: Option<String>,
+    /// What containers may ask for of all that gives them the host.
+    pub containers: BTreeSet<String>,
 }
 
 /// For how long a target elsewhere may still carry out, or not yet show, a call whose answer never came. The write
@@ -50,6 +55,8 @@ pub fn connect(target: &Target, options: Options) -> Result<Box<dyn Provider>, P
                 agents: options.agents,
                 epoch: options.epoch,
                 state: options.data,
+                docker: options.docker,
+                containers: options.containers,
             };
             return Ok(Box::new(host::connect(options)?));
         }
@@ -129,6 +136,8 @@ mod tests {
             agents: None,
             epoch: 0,
             data: PathBuf::new(),
+            docker: None,
+            containers: BTreeSet::new(),
         };
         let target = Target { region: None, labels: std::collections::BTreeMap::new(), kind: TargetKind::Edge(target) };
         connect(&target, options).unwrap().settle()

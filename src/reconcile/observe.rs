@@ -64,6 +64,8 @@ pub(super) fn connect(context: &Context, desired: &DesiredState, secrets: &Arc<O
             agents: context.agents.clone(),
             epoch: context.store.epoch(),
             data: context.settings.data.clone(),
+            docker: context.settings.docker.clone(),
+            containers: context.settings.containers.clone(),
         };
         let provider = provider::connect(target, options)
             .map_err(|error| Stop::stalled(ConditionReason::Unreachable, format!("target `{name}`: {}", told(&error))))?;

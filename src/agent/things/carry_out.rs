@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Ended, FOUND, Look, Sought, Work, change, differing, look};
+use super::{Ended, FOUND, Look, Sought, Work, change, differing, kept_as, look};
 use crate::agent::apply::{Done, Site};
 use crate::agent::fault::Stop;
 use crate::agent::manifest::{Begun, Manifest, Thing};
@@ -15,7 +15,7 @@ pub(in crate::agent) fn carry_out(site: &mut Site<'_>, orders: Vec<ThingOrder>) 
     let mut results: Vec<Option<Result<Done, Stop>>> = orders.iter().map(|_| None).collect();
     let mut by_kind: BTreeMap<Kind, Vec<(usize, ThingOrder)>> = BTreeMap::new();
     for (at, order) in orders.into_iter().enumerate() {
-        by_kind.entry(order.key.address.kind).or_default().push((at, order));
+        by_kind.entry(kept_as(order.key.address.kind)).or_default().push((at, order));
     }
     for (kind, orders) in by_kind {
         let (places, orders): (Vec<usize>, Vec<ThingOrder>) = orders.into_iter().unzip();

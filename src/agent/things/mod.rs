@@ -8,6 +8,7 @@
 //! was, until a change of it ends well.
 
 mod carry_out;
+mod container;
 mod directory;
 mod package;
 mod settle;
@@ -98,12 +99,21 @@ impl Seen {
 
 type Look = Result<Option<Seen>, Fault>;
 
+/// The kind whose instances are kept as those of `kind` are: they are changed together.
+fn kept_as(kind: Kind) -> Kind {
+    match kind {
+        Kind::TunnelConnector | Kind::EdgeRuntime => Kind::Unit,
+        kind => kind,
+    }
+}
+
 /// What is there of things of one kind, one for each, in their order.
 fn look(eyes: &Eyes<'_>, kind: Kind, sought: &[Sought<'_>]) -> Vec<Look> {
     let mut looks = match kind {
         Kind::Directory => directory::look(eyes, sought),
         Kind::Package => package::look(sought),
-        Kind::Unit => unit::look(eyes, sought),
+        Kind::Unit | Kind::TunnelConnector | Kind::EdgeRuntime => unit::look(eyes, sought),
+        Kind::Container => container::look(eyes, sought),
         kind => sought.iter().map(|_| Err(Fault::new(format!("a {kind} cannot live on a host")))).collect(),
     };
     for (look, sought) in looks.iter_mut().zip(sought) {
@@ -171,13 +181,13 @@ fn outdate(fields: &mut Properties, key: &InstanceKey, drifted: &BTreeSet<Instan
 
 /// Looks at things of several kinds, kind by kind, and answers in their order.
 fn look_all(eyes: &Eyes<'_>, sought: &[Sought<'_>]) -> Vec<Look> {
-    let kinds: BTreeSet<Kind> = sought.iter().map(|sought| sought.key.address.kind).collect();
+    let kinds: BTreeSet<Kind> = sought.iter().map(|sought| kept_as(sought.key.address.kind)).collect();
     let mut answers: Vec<Option<Look>> = sought.iter().map(|_| None).collect();
     for kind in kinds {
         let (places, of_kind): (Vec<usize>, Vec<Sought<'_>>) = sought
             .iter()
             .enumerate()
-            .filter(|(_, sought)| sought.key.address.kind == kind)
+            .filter(|(_, sought)| kept_as(sought.key.address.kind) == kind)
             .map(|(at, s)| (at, Sought { key: s.key, claim: s.claim, fields: s.fields.clone(), last: s.last }))
             .unzip();
         places.into_iter().zip(look(eyes, kind, &of_kind)).for_each(|(at, look)| answers[at] = Some(look));
@@ -235,7 +245,8 @@ fn change(site: &mut Site<'_>, kind: Kind, works: &[Work]) -> Vec<Result<Ended, 
     match kind {
         Kind::Directory => works.iter().map(|work| directory::change(site, work)).collect(),
         Kind::Package => package::change(site, works),
-        Kind::Unit => unit::change(site, works),
+        Kind::Unit | Kind::TunnelConnector | Kind::EdgeRuntime => unit::change(site, works),
+        Kind::Container => container::change(site, works),
         kind => works.iter().map(|_| Err(Fault::new(format!("a {kind} cannot live on a host")).into())).collect(),
     }
 }

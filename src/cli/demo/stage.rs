@@ -148,6 +148,8 @@ pub(super) fn start_daemon(places: Places, edges: Edges) -> Result<Stage, Failur
         build_tools: Vec::new(),
         build_timeout: crate::settings::BUILD_TIMEOUT,
         agents: None,
+        docker: None,
+        containers: std::collections::BTreeSet::new(),
     };
     let stop = CancellationToken::new();
     let mut context = daemon::context(settings.clone(), stop.clone(), Box::new(super::super::output::progress))

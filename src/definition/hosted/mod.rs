@@ -18,9 +18,15 @@ macro_rules! heads {
     };
 }
 
+mod container;
+mod container_words;
 mod directory;
+mod edge_runtime;
+mod env;
 mod package;
 mod restart;
+mod service;
+mod tunnel_connector;
 mod unit;
 mod unit_text;
 
@@ -34,10 +40,13 @@ use super::scope::{Draft, Scope};
 use super::selector::OnToml;
 use super::worker::Reference;
 use crate::document::{Absent, Decoded, Node, Place, Placed, decode};
-use crate::model::{Contents, FileSpec, HostedSpec, Kind, ResourceName, TargetName, TreeError, Value};
+use crate::model::{Content, Contents, FileSpec, HostedSpec, Kind, Properties, ResourceName, TargetName, TreeError, Value};
 
+pub(super) use container::ContainerToml;
 pub(super) use directory::DirectoryToml;
+pub(super) use edge_runtime::EdgeRuntimeToml;
 pub(super) use package::PackageToml;
+pub(super) use tunnel_connector::TunnelConnectorToml;
 pub(super) use unit::UnitToml;
 
 /// A table of one of these kinds, as it is written.
@@ -68,8 +77,14 @@ pub(super) type HostedDraft = Draft<Box<dyn HostedToml>>;
 type Decode = fn(&Node, &[Absent]) -> Decoded<Box<dyn HostedToml>>;
 
 /// The kinds, and how a table of each is read.
-pub(super) const KINDS: [(Kind, Decode); 3] =
-    [(Kind::Package, boxed::<PackageToml>), (Kind::Directory, boxed::<DirectoryToml>), (Kind::Unit, boxed::<UnitToml>)];
+pub(super) const KINDS: [(Kind, Decode); 6] = [
+    (Kind::Package, boxed::<PackageToml>),
+    (Kind::Directory, boxed::<DirectoryToml>),
+    (Kind::Unit, boxed::<UnitToml>),
+    (Kind::Container, boxed::<ContainerToml>),
+    (Kind::TunnelConnector, boxed::<TunnelConnectorToml>),
+    (Kind::EdgeRuntime, boxed::<EdgeRuntimeToml>),
+];
 
 fn boxed<T: HostedToml + DeserializeOwned + 'static>(node: &Node, later: &[Absent]) -> Decoded<Box<dyn HostedToml>> {
     let Decoded { value, faults, dropped } = decode::<T>(node, later);
@@ -108,5 +123,20 @@ impl Writing<'_, '_, '_> {
         let mut spec = HostedSpec::new(kind, claim);
         spec.fields.extend(fields.into_iter().filter_map(|(field, value)| Some((field.to_owned(), value?))));
         self.draft.targets.iter().map(|target| (target.clone(), spec.clone())).collect()
+    }
+
+    /// A unit that we write ourselves, with the files that it is made of besides; it runs, and starts with the machine.
+    fn service(&mut self, kind: Kind, text: String, files: Properties, secrets: Vec<(String, ResourceName)>) -> Specs {
+        let content = Content::of(text.as_bytes());
+        self.contents.insert(content.sha256, text.into_bytes().into());
+        let fields = [
+            ("content", Some(content.into())),
+            ("enabled", Some(Value::Bool(true))),
+            ("files", Some(Value::Table(files))),
+            ("state", Some("running".into())),
+        ];
+        let mut specs = self.finish(kind, fields);
+        specs.values_mut().for_each(|spec| spec.secrets.extend(secrets.iter().cloned()));
+        specs
     }
 }

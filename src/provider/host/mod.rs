@@ -11,6 +11,7 @@ mod order;
 mod present;
 mod render;
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,8 +21,8 @@ use futures_util::future::BoxFuture;
 
 use crate::agent::{Answer, Fault, Order as Sent, OrderResult, Policy, Request, Task, VERSION};
 use crate::link::Hub;
-use crate::model::{Connect, EnvironmentId, HostTarget, InstanceKey, ObservedState, Retry, SecretResolver};
-use crate::provider::{Order, Outcome, Provider, ProviderError, Query, Receipt};
+use crate::model::{Connect, EnvironmentId, HostTarget, InstanceKey, Kind, Observed, ObservedState, Retry, SecretResolver, Spec};
+use crate::provider::{Lookup, Order, Outcome, Provider, ProviderError, Query, Receipt};
 
 use channel::{Channel, Unanswered};
 
@@ -43,6 +44,10 @@ pub struct Options {
     /// Where the manifests of a host without `root` are kept, such as `/var/lib/trunkline`. A host with a root keeps
     /// them in its own `var/lib/trunkline`.
     pub state: PathBuf,
+    /// The engine of Docker, where it is not Docker's own default.
+    pub docker: Option<String>,
+    /// What containers may ask for of all that gives them the host.
+    pub containers: BTreeSet<String>,
 }
 
 /// One host, for one environment.
@@ -58,20 +63,33 @@ pub struct HostProvider {
 /// # Errors
 /// Where the host's root is not an absolute path.
 pub fn connect(options: Options) -> Result<HostProvider, ProviderError> {
-    let Options { target, environment, secrets, agents, epoch, state } = options;
+    let Options { target, environment, secrets, agents, epoch, state, docker, containers } = options;
     let HostTarget { connect, root } = target;
     if let Some(root) = root.as_deref().filter(|root| !root.is_absolute()) {
         let message = format!("the host's root `{}` is not an absolute path", root.display());
         return Err(ProviderError::new(message, Retry::Stalled).hint("give the whole path, from `/`"));
     }
     let channel = match connect {
-        Connect::Local => Channel::Local(Policy::local(root, state)),
+        Connect::Local => Channel::Local(Policy { docker, containers, ..Policy::local(root, state) }),
         Connect::Agent { name } => Channel::Agent { hub: agents, name },
     };
     Ok(HostProvider { environment, secrets, channel, epoch })
 }
 
 impl HostProvider {
+    /// Why a container is not planned for: the host's own say, before anything is done. What the host of an agent says is
+    /// known there alone.
+    fn refused(&self, lookup: &Lookup) -> Option<String> {
+        let (Channel::Local(policy), Some(Spec::Hosted(hosted))) = (&self.channel, &lookup.spec) else { return None };
+        let refused: Vec<&str> = policy.forbidden(&hosted.fields).into_iter().collect();
+        (hosted.sort == Kind::Container && !refused.is_empty()).then(|| {
+            format!(
+                "it asks for {}, which gives it the host; the daemon's own settings allow that by name, under `[containers]`",
+                refused.join(", ")
+            )
+        })
+    }
+
     async fn ask(&self, task: Task) -> Result<Answer, Unanswered> {
         self.channel.ask(Request { version: VERSION, environment: self.environment.clone(), task }).await
     }
@@ -86,7 +104,9 @@ impl Provider for HostProvider {
                     let now = Utc::now();
                     let answers = answers.into_iter().filter_map(|answer| {
                         let lookup = query.instances.get(&answer.key)?;
-                        Some((answer.key, present::observed(lookup, answer.found, now)))
+                        let refused = self.refused(lookup).map(Observed::Unknown);
+                        let observed = refused.unwrap_or_else(|| present::observed(lookup, answer.found, now));
+                        Some((answer.key, observed))
                     });
                     Ok(answers.collect())
                 }

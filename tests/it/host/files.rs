@@ -308,6 +308,8 @@ async fn without_a_root_paths_are_those_of_the_machine_and_the_state_is_where_it
         agents: None,
         epoch: 1,
         state: folder.join("state/deep"),
+        docker: None,
+        containers: std::collections::BTreeSet::new(),
     })
     .unwrap();
     let path = folder.join("srv/a");

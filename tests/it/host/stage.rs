@@ -40,6 +40,8 @@ impl Stage {
             environment: environment.clone(),
             secrets: secrets.clone(),
             state: PathBuf::from("/nonexistent"),
+            docker: None,
+            containers: BTreeSet::new(),
         };
         let provider = connect(options).unwrap();
         Self { root: root.to_owned(), environment, provider, secrets, owned: BTreeMap::new() }

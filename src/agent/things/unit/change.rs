@@ -7,27 +7,36 @@ use std::io::Write as _;
 use rustix::fs::{Mode, OFlags, openat};
 
 use super::super::{Ended, Work};
+use super::parts::{self, Replaced, text};
 use super::systemctl::{Shown, show, systemctl, verify};
 use super::undo::undo;
 use super::wait::wait;
-use super::{FOLDER, TEXT};
-use crate::agent::apply::{Done, Site};
+use crate::agent::Fault;
+use crate::agent::apply::Site;
 use crate::agent::fault::Stop;
-use crate::agent::part::Part;
-use crate::agent::prepare::FileChange;
-use crate::agent::{Fault, FileTask, FileWrite, Payload};
-use crate::model::{Content, Value};
+use crate::model::Value;
 
 /// A unit on its way.
 pub(super) struct Step<'a> {
     pub(super) work: &'a Work,
-    /// Its text was written or removed.
-    pub(super) rewritten: bool,
+    /// What of its files was written or removed.
+    pub(super) replaced: Vec<Replaced>,
     /// What systemd said before.
     pub(super) before: Shown,
     /// It is started or started anew.
     started: bool,
     pub(super) warnings: Vec<String>,
+}
+
+impl Step<'_> {
+    /// Whether anything that it is made of is new.
+    pub(super) fn is_rewritten(&self) -> bool {
+        !self.replaced.is_empty()
+    }
+
+    fn was_interrupted(&self) -> bool {
+        self.work.last.as_ref().is_some_and(|last| last.interrupted)
+    }
 }
 
 /// Changes them; one outcome for each, in their order.
@@ -41,7 +50,7 @@ pub(in crate::agent::things) fn change(site: &mut Site<'_>, works: &[Work]) -> V
         .iter()
         .map(|work| {
             let before = before.get(&work.claim).cloned().unwrap_or_default();
-            Step { work, rewritten: false, before, started: false, warnings: Vec::new() }
+            Step { work, replaced: Vec::new(), before, started: false, warnings: Vec::new() }
         })
         .collect();
     let fail = |outcomes: &mut Vec<Option<Stop>>, at: usize, stop: Stop| outcomes[at] = Some(stop);
@@ -54,13 +63,13 @@ pub(in crate::agent::things) fn change(site: &mut Site<'_>, works: &[Work]) -> V
             fail(&mut outcomes, at, Stop::Unknown(fault));
         }
     }
-    for (at, done) in write(site, works, &outcomes) {
-        match done {
-            Ok(done) => steps[at].rewritten = done.changed,
-            Err(stop) => fail(&mut outcomes, at, stop),
-        }
+    let sound: Vec<(usize, &Work)> = works.iter().enumerate().filter(|(at, _)| outcomes[*at].is_none()).collect();
+    for (at, replaced, written) in parts::write(site, &sound) {
+        steps[at].replaced = replaced;
+        written.unwrap_or_else(|stop| fail(&mut outcomes, at, stop));
     }
-    if steps.iter().any(|step| step.rewritten)
+    // What was cut short may have written a text that systemd has not read.
+    if steps.iter().any(|step| step.is_rewritten() || step.was_interrupted() || step.before.get("NeedDaemonReload") == "yes")
         && let Err(fault) = systemctl(&["daemon-reload"], [])
     {
         return works.iter().map(|_| Err(Stop::Unknown(fault.clone()))).collect();
@@ -94,7 +103,7 @@ pub(in crate::agent::things) fn change(site: &mut Site<'_>, works: &[Work]) -> V
     let failed: BTreeMap<usize, Fault> = order
         .iter()
         .filter_map(|at| match &outcomes[*at] {
-            Some(Stop::Refused(fault)) if steps[*at].rewritten || steps[*at].started => Some((*at, fault.clone())),
+            Some(Stop::Refused(fault)) if steps[*at].is_rewritten() || steps[*at].started => Some((*at, fault.clone())),
             _ => None,
         })
         .collect();
@@ -115,13 +124,6 @@ fn place(name: &str) -> u8 {
         "service" => 1,
         _ => 2,
     }
-}
-
-/// The bytes of the text that a unit is to have.
-fn text(work: &Work) -> Option<(Content, Payload)> {
-    let wanted = work.wanted.as_ref()?;
-    let Some(Value::Content { content }) = wanted.fields.get("content") else { return None };
-    Some((*content, wanted.contents.get(&content.sha256).cloned()?))
 }
 
 /// Checks every new text, all of them side by side, before anything is touched.
@@ -175,32 +177,6 @@ fn leave(step: &Step<'_>) -> Result<(), Fault> {
     Ok(())
 }
 
-/// Writes the texts, and removes those that go.
-fn write(site: &mut Site<'_>, works: &[Work], outcomes: &[Option<Stop>]) -> Vec<(usize, Result<Done, Stop>)> {
-    let mut places = Vec::new();
-    let mut changes = Vec::new();
-    for (at, work) in works.iter().enumerate().filter(|(at, _)| outcomes[*at].is_none()) {
-        let part = Part::of(&work.key, TEXT);
-        let from = work.from.as_ref().map(|from| Part::of(from, TEXT));
-        let ours = site.manifest.files.contains_key(from.as_ref().unwrap_or(&part));
-        let task = match text(work) {
-            Some((content, bytes)) => FileTask::Write(Box::new(file(content, bytes))),
-            None if ours => FileTask::Delete,
-            None => continue,
-        };
-        places.push(at);
-        let path = format!("{FOLDER}/{}", work.claim);
-        changes.push(FileChange { part, from, path, precondition: None, marker: work.marker.clone(), task });
-    }
-    places.into_iter().zip(site.write_files(changes)).collect()
-}
-
-/// A unit's text as a file.
-pub(super) fn file(content: Content, bytes: Payload) -> FileWrite {
-    let (owner, group) = (Some("0".to_owned()), Some("0".to_owned()));
-    FileWrite { bytes, content, secrets: BTreeMap::new(), mode: 0o644, owner, group, validate: None }
-}
-
 /// Sees to whether it starts with the machine.
 fn enable(step: &Step<'_>) -> Result<(), Fault> {
     let name = step.work.claim.as_str();
@@ -211,7 +187,7 @@ fn enable(step: &Step<'_>) -> Result<(), Fault> {
     }
     match step.work.field("enabled") {
         // What its section [Install] says may be new.
-        Some(Value::Bool(true)) if step.rewritten && is => systemctl(&["reenable"], [name]),
+        Some(Value::Bool(true)) if is && (step.is_rewritten() || step.was_interrupted()) => systemctl(&["reenable"], [name]),
         Some(Value::Bool(true)) if !is => systemctl(&["enable"], [name]),
         Some(Value::Bool(false)) if is => systemctl(&["disable"], [name]),
         _ => Ok(()),
@@ -222,7 +198,7 @@ fn enable(step: &Step<'_>) -> Result<(), Fault> {
 fn begin(step: &mut Step<'_>) -> Result<(), Fault> {
     let name = step.work.claim.as_str();
     let state = step.before.state();
-    let is_new = step.rewritten || step.work.is_outdated();
+    let is_new = step.is_rewritten() || step.work.is_outdated();
     if state == "failed" {
         // A limit of starts that it ran into must not keep it from this one.
         systemctl(&["reset-failed"], [name])?;

@@ -7,6 +7,7 @@
 //! text gets back the former one, and runs as it did.
 
 mod change;
+mod parts;
 mod systemctl;
 mod undo;
 mod wait;
@@ -67,6 +68,7 @@ fn one(eyes: &Eyes<'_>, sought: &Sought<'_>, shown: &Shown) -> Look {
             }
         }
     }
+    fields.extend(parts::look(eyes, sought)?.map(|files| ("files".to_owned(), files)));
     if let Some(enabled) = sought.asks("enabled") {
         let said = match shown.get("UnitFileState") {
             "enabled" | "enabled-runtime" | "alias" => Some(Value::Bool(true)),

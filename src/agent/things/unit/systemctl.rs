@@ -10,8 +10,8 @@ use crate::agent::Fault;
 use crate::agent::call::Call;
 
 /// What is asked of every unit.
-const ASKED: &str =
-    "Id,LoadState,ActiveState,SubState,UnitFileState,FragmentPath,Result,InvocationID,Type,NRestarts,ExecMainStatus,ExecMainCode";
+const ASKED: &str = "Id,LoadState,ActiveState,SubState,UnitFileState,FragmentPath,Result,InvocationID,Type,NRestarts,\
+     ExecMainStatus,ExecMainCode,NeedDaemonReload";
 
 /// What systemd says of a unit.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
