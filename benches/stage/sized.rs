@@ -96,6 +96,8 @@ pub(crate) fn context_of(folder: &Path, repository: &Repository, identity: Optio
         build_tools: Vec::new(),
         build_timeout: trunkline::settings::BUILD_TIMEOUT,
         agents: None,
+        docker: None,
+        containers: std::collections::BTreeSet::new(),
         hosts: trunkline::settings::Hosts::default(),
     };
     let mut context = trunkline::daemon::context(settings, CancellationToken::new(), Box::new(|_| {}))?;

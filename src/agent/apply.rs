@@ -1,36 +1,50 @@
-//! Carry out orders: intents first, then each file, then the record.
-
-use std::collections::BTreeSet;
-use std::fs::File;
-use std::io::Write as _;
-use std::os::fd::{AsFd, OwnedFd};
-
-use rustix::fs::{
-    AtFlags, Gid, Mode, OFlags, RenameFlags, Uid, fchmod, fchown, fstat, fsync, linkat, openat, renameat, renameat_with, unlinkat,
-};
-use rustix::io::Errno;
+//! Carry out orders: round by round, intents first, then what is there, then the record.
+//!
+//! Goes in: the orders of one request, in any number. Comes out: one result for each. What one order needs of another is
+//! carried out in an earlier round; all of one sort that is ready makes a round, so that what is done once for many (to read
+//! the units anew) is done once.
 
 use super::accounts::Accounts;
 use super::beneath::Root;
+use super::claims::Claims;
 use super::fault::Stop;
-use super::file::{Identity, identity, identity_of};
-use super::manifest::Manifest;
-use super::path::HostPath;
-use super::prepare::{Prepared, Scene, Step};
-use super::settle::{Cleaning, record, settle};
+use super::manifest::{Manifest, claim_of};
+use super::prepare::{FileChange, Prepared, Scene, Step};
+use super::rounds::rounds;
+use super::settle::{Cleaning, settle};
 use super::state::{State, others};
-use super::validate::validate;
-use super::{Fault, FileOrder, FileResult, Payload, Policy};
+use super::things::{self, Eyes};
+use super::{Fault, FileOrder, Order, OrderResult, Ordered, Policy, ThingOrder};
 use crate::boundary;
-use crate::model::EnvironmentId;
+use crate::model::{EnvironmentId, RESTART_ON, Value};
+
+/// A host while orders of one environment are carried out on it; the lock is held.
+pub(super) struct Site<'a> {
+    pub(super) policy: &'a Policy,
+    pub(super) root: Root,
+    pub(super) state: State,
+    pub(super) manifest: Manifest,
+    pub(super) others: Vec<(EnvironmentId, Manifest)>,
+    claims: Claims,
+}
+
+/// What was done about a file or a thing.
+pub(super) struct Done {
+    /// Its fingerprint now; empty for a delete.
+    pub(super) fingerprint: String,
+    /// Whether anything was done at all.
+    pub(super) changed: bool,
+    /// What people should know.
+    pub(super) warnings: Vec<String>,
+}
 
 /// One result for each order, in their order.
 pub(super) fn apply(
     policy: &Policy,
     environment: &EnvironmentId,
     epoch: u64,
-    orders: Vec<FileOrder>,
-) -> Result<Vec<FileResult>, Fault> {
+    orders: Vec<Order>,
+) -> Result<Vec<OrderResult>, Fault> {
     let root = Root::open(policy.root.as_deref())?;
     let state = State::make(policy, &root, environment)?;
     let _lock = state.lock()?;
@@ -41,215 +55,145 @@ pub(super) fn apply(
     }
     manifest.epoch = epoch;
     settle(&root, &mut manifest, Cleaning::Remove)?;
+    things::settle(policy, &root, &mut manifest);
 
     let claims = state.claims(environment)?;
-    let scene = Scene {
-        policy,
-        root: &root,
-        state: &state,
-        accounts: Accounts::read(&root),
-        manifest: &manifest,
-        others: others(policy, &root, environment, orders.iter().map(|order| order.path.as_str()))?,
-    };
-    let prepared: Vec<Result<Prepared, Stop>> = orders.into_iter().map(|order| scene.prepare(order)).collect();
-    for prepared in prepared.iter().flatten() {
-        manifest.pending.insert(prepared.key.clone(), prepared.pending.clone());
-    }
-    let paths: BTreeSet<String> =
-        prepared.iter().flatten().flat_map(|prepared| prepared.pending.paths().map(str::to_owned)).collect();
-    let wanted = prepared.iter().flatten().filter_map(|prepared| prepared.pending.wanted.as_ref());
-    claims.take(wanted.map(|entry| entry.path.as_str()))?;
-    // Intents are durable before a file is touched.
-    boundary::reach("before_host_intent");
-    state.save(&manifest)?;
-    boundary::reach("after_host_intent");
+    let named: Vec<String> = orders.iter().map(|order| claim(&order.what)).collect();
+    let others = others(policy, &root, environment, named.iter().map(String::as_str))?;
+    let mut site = Site { policy, root, state, manifest, others, claims };
+    let before = site.manifest.claims();
+    let mut results = site.carry_out(orders);
 
-    let mut results: Vec<FileResult> = prepared
-        .into_iter()
-        .map(|prepared| result(prepared.and_then(|prepared| carry_out(&root, &mut manifest, prepared))))
-        .collect();
     boundary::reach("before_host_record");
-    let saved = collect(&state, &mut manifest);
+    let saved = site.collect();
     boundary::reach("after_host_record");
     if let Err(fault) = saved {
         // What was done is done, and the intents say so; only the record is missing.
-        let done = results.iter_mut().filter(|result| matches!(result, FileResult::Done { .. }));
-        done.for_each(|result| *result = FileResult::Unknown(fault.clone()));
+        let done = results.iter_mut().filter(|result| matches!(result, OrderResult::Done { .. }));
+        done.for_each(|result| *result = OrderResult::Unknown(fault.clone()));
     } else {
-        let held: BTreeSet<&str> = manifest.paths().collect();
-        claims.give_up(paths.iter().map(String::as_str).filter(|path| !held.contains(path)));
+        let held = site.manifest.claims();
+        let given_up = before.iter().chain(&named).filter(|claim| !held.contains(*claim));
+        site.claims.give_up(given_up.map(String::as_str));
     }
     Ok(results)
 }
 
-fn collect(state: &State, manifest: &mut Manifest) -> Result<(), Fault> {
-    let kept = manifest.prune_history();
-    state.save(manifest)?;
-    state.collect(&kept)
-}
-
-fn result(done: Result<String, Stop>) -> FileResult {
-    match done {
-        Ok(fingerprint) => FileResult::Done { fingerprint },
-        Err(Stop::Refused(fault)) => FileResult::Refused(fault),
-        Err(Stop::Conflict(message)) => FileResult::Conflict(message),
-        Err(Stop::Unknown(fault)) => FileResult::Unknown(fault),
+fn claim(what: &Ordered) -> String {
+    match what {
+        Ordered::File(order) => order.path.clone(),
+        Ordered::Thing(order) => claim_of(order.key.address.kind, &order.claim),
     }
 }
 
-/// Carries one order out and records it in `manifest`; an outcome that is not known stays an intent.
-fn carry_out(root: &Root, manifest: &mut Manifest, prepared: Prepared) -> Result<String, Stop> {
-    let Prepared { key, path, mut pending, before, fingerprint, step } = prepared;
-    let done = match step {
-        Step::Nothing => Ok(()),
-        Step::Write { bytes, mode, uid, gid, validate, secret } => {
-            // Looked at again: an order before this one may have removed a folder that it emptied.
-            pending.folders.extend(root.missing(&path)?);
-            let wanted = Wanted { bytes, mode, uid, gid, validate, secret };
-            write(root, &path, &pending.operation, before, &wanted)
-        }
-        Step::Delete => delete(root, &path, before),
-    };
-    match done {
-        Ok(()) => {
-            manifest.pending.remove(&key);
-            record(root, manifest, key, pending, Cleaning::Remove).map_err(Stop::Unknown)?;
-            Ok(fingerprint)
-        }
-        Err(Stop::Unknown(fault)) => Err(Stop::Unknown(fault)),
-        Err(stop) => {
-            manifest.pending.remove(&key);
-            if !pending.folders.is_empty() {
-                manifest.folders.extend(pending.folders);
-                super::settle::prune_folders(root, manifest, &path)?;
+impl Site<'_> {
+    fn carry_out(&mut self, orders: Vec<Order>) -> Vec<OrderResult> {
+        let rounds = rounds(&orders);
+        let mut results: Vec<Option<OrderResult>> = orders.iter().map(|_| None).collect();
+        let mut orders: Vec<Option<Order>> = orders.into_iter().map(Some).collect();
+        for round in rounds {
+            let mut files: (Vec<usize>, Vec<FileOrder>) = Default::default();
+            let mut things: (Vec<usize>, Vec<ThingOrder>) = Default::default();
+            for at in round {
+                let Some(order) = orders[at].take() else { continue };
+                let is_done = |position: &&usize| matches!(results.get(**position), Some(Some(OrderResult::Done { .. })));
+                if let Some(cause) = order.after.iter().find(|position| !is_done(position)) {
+                    results[at] = Some(OrderResult::NotBegun(*cause));
+                    continue;
+                }
+                match order.what {
+                    Ordered::File(order) => {
+                        files.0.push(at);
+                        files.1.push(order);
+                    }
+                    Ordered::Thing(order) => {
+                        things.0.push(at);
+                        things.1.push(order);
+                    }
+                }
             }
-            Err(stop)
+            let changes = files.1.into_iter().map(FileChange::from).collect();
+            let ended = files.0.into_iter().zip(self.write_files(changes));
+            let ended: Vec<_> = ended.chain(things.0.into_iter().zip(things::carry_out(self, things.1))).collect();
+            ended.into_iter().for_each(|(at, done)| results[at] = Some(result(done)));
         }
+        let lost = || OrderResult::Refused(Fault::new("the order waits for itself, by way of others"));
+        results.into_iter().map(|result| result.unwrap_or_else(lost)).collect()
     }
-}
 
-struct Wanted {
-    bytes: Payload,
-    mode: u32,
-    uid: u32,
-    gid: u32,
-    validate: Option<Vec<String>>,
-    secret: bool,
-}
-
-/// The new content beside the file, gone with this value unless it took the file's place.
-struct Candidate<'a> {
-    folder: &'a OwnedFd,
-    name: String,
-    placed: bool,
-}
-
-impl Drop for Candidate<'_> {
-    fn drop(&mut self) {
-        if !self.placed {
-            // What stays is removed by name when the intent is settled.
-            let _ = unlinkat(self.folder, self.name.as_str(), AtFlags::empty());
+    /// Changes files: all are checked and their intents durable before the first is touched.
+    pub(super) fn write_files(&mut self, changes: Vec<FileChange>) -> Vec<Result<Done, Stop>> {
+        if changes.is_empty() {
+            return Vec::new();
         }
-    }
-}
-
-fn write(root: &Root, path: &HostPath, operation: &str, before: Option<Identity>, wanted: &Wanted) -> Result<(), Stop> {
-    let system = |errno: Errno| Fault::system(format!("`{path}` cannot be written"), errno);
-    let folder = root.make_folder(path.folders())?;
-    let mut candidate = Candidate { folder: &folder, name: path.candidate(operation), placed: false };
-    let made = create(&folder, &candidate.name, wanted.bytes.expose());
-    let made = made.map_err(|error| Fault::system(format!("`{path}` cannot be written"), error))?;
-    if let Some(argv) = &wanted.validate {
-        validate(argv, &root.real(path.folders(), &candidate.name), &path.to_string(), wanted.secret)?;
-    }
-    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-    let file = openat(&folder, candidate.name.as_str(), flags, Mode::empty()).map_err(system)?;
-    if identity_of(&file).map_err(system)? != made {
-        return Err(Fault::new(format!("the new content of `{path}` was changed before it was in place"))
-            .hint("a validate command only looks at the file that it is given")
-            .into());
-    }
-    let stat = fstat(&file).map_err(system)?;
-    // Only where it differs: without the right to give files away, one can still write one's own.
-    if (stat.st_uid, stat.st_gid) != (wanted.uid, wanted.gid) {
-        let (uid, gid) = (Uid::from_raw(wanted.uid), Gid::from_raw(wanted.gid));
-        fchown(&file, Some(uid), Some(gid)).map_err(|errno| {
-            Fault::system(format!("`{path}` cannot be given to user {} and group {}", wanted.uid, wanted.gid), errno)
-        })?;
-    }
-    fchmod(&file, Mode::from_raw_mode(wanted.mode)).map_err(system)?;
-    fsync(&file).map_err(system)?;
-    boundary::reach("after_candidate");
-
-    if identity(folder.as_fd(), path.name()).map_err(system)? != before {
-        return Err(Stop::Conflict(format!("`{path}` was changed by somebody else meanwhile")));
-    }
-    match before {
-        Some(_) => renameat(&folder, candidate.name.as_str(), &folder, path.name()),
-        None => place(&folder, &candidate.name, path.name()),
-    }
-    .map_err(|errno| match errno {
-        Errno::EXIST => Stop::Conflict(format!("`{path}` was made by somebody else meanwhile")),
-        errno => Stop::Refused(system(errno)),
-    })?;
-    candidate.placed = true;
-    boundary::reach("after_rename");
-    let unknown = |cause: &str| Stop::Unknown(Fault::system(format!("`{path}` may have been written"), cause));
-    fsync(&folder).map_err(|errno| unknown(&errno.to_string()))?;
-    read_back(root, path, &folder, made).map_err(|cause| unknown(&cause))
-}
-
-/// Whether the file that was put into `folder` is what the path leads to.
-fn read_back(root: &Root, path: &HostPath, folder: &OwnedFd, made: Identity) -> Result<(), String> {
-    let there = root.folder(path.folders()).map_err(|fault| fault.to_string())?;
-    let there = there.ok_or("its folder was moved meanwhile")?;
-    let (there, held) = (identity_of(&there), identity_of(folder));
-    match (there, held) {
-        (Ok(there), Ok(held)) if there.same_file(&held) => {}
-        _ => return Err("its folder was moved meanwhile".to_owned()),
-    }
-    match identity(folder.as_fd(), path.name()) {
-        Ok(Some(now)) if now.same_file(&made) => Ok(()),
-        _ => Err("it was replaced by somebody else meanwhile".to_owned()),
-    }
-}
-
-/// Writes `bytes` to a new file that only its owner can reach.
-fn create(folder: &OwnedFd, name: &str, bytes: &[u8]) -> std::io::Result<Identity> {
-    // An earlier attempt of the same operation may have left it.
-    match unlinkat(folder, name, AtFlags::empty()) {
-        Ok(()) | Err(Errno::NOENT) => {}
-        Err(errno) => return Err(errno.into()),
-    }
-    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let mut file = File::from(openat(folder, name, flags, Mode::RUSR | Mode::WUSR)?);
-    fchmod(&file, Mode::RUSR | Mode::WUSR)?;
-    file.write_all(bytes)?;
-    fsync(&file)?;
-    Ok(identity_of(&file)?)
-}
-
-/// Gives the candidate its name unless something has it.
-fn place(folder: &OwnedFd, candidate: &str, name: &str) -> Result<(), Errno> {
-    match renameat_with(folder, candidate, folder, name, RenameFlags::NOREPLACE) {
-        // The file system does not know the flag: a link is never made over something either.
-        Err(Errno::INVAL | Errno::NOSYS) => {
-            linkat(folder, candidate, folder, name, AtFlags::empty())?;
-            unlinkat(folder, candidate, AtFlags::empty())
+        let scene = Scene {
+            policy: self.policy,
+            root: &self.root,
+            state: &self.state,
+            // Read now: a package may have brought a user with it.
+            accounts: Accounts::read(&self.root),
+            manifest: &self.manifest,
+            others: &self.others,
+        };
+        let prepared: Vec<Result<Prepared, Stop>> = changes.into_iter().map(|change| scene.prepare(change)).collect();
+        for prepared in prepared.iter().flatten() {
+            self.manifest.pending.insert(prepared.part.clone(), prepared.pending.clone());
+            if let (Step::Write { .. }, true) = (&prepared.step, prepared.part.is_whole()) {
+                self.outdate(&format!("file.{}", prepared.part.key.address.name), prepared);
+            }
         }
-        placed => placed,
+        if let Err(fault) = self.intend() {
+            return prepared.iter().map(|_| Err(Stop::Refused(fault.clone()))).collect();
+        }
+        let carry_out = |prepared: Result<Prepared, Stop>| {
+            let prepared = prepared?;
+            let changed = !matches!(prepared.step, Step::Nothing);
+            let fingerprint = super::write::carry_out(&self.root, &mut self.manifest, prepared)?;
+            Ok(Done { fingerprint, changed, warnings: Vec::new() })
+        };
+        prepared.into_iter().map(carry_out).collect()
+    }
+
+    /// What things are looked at with.
+    pub(super) fn eyes(&self) -> Eyes<'_> {
+        Eyes { policy: self.policy, root: &self.root, accounts: Accounts::read(&self.root), manifest: &self.manifest }
+    }
+
+    /// What is started anew when this file changes has not been, until it is.
+    fn outdate(&mut self, input: &str, prepared: &Prepared) {
+        let target = &prepared.part.key.target;
+        let uses = |fields: &crate::model::Properties| {
+            fields.get(RESTART_ON).and_then(Value::as_table).is_some_and(|inputs| inputs.contains_key(input))
+        };
+        let users = self.manifest.things.iter_mut().filter(|(key, thing)| key.target == *target && uses(&thing.fields));
+        users.for_each(|(_, thing)| _ = thing.stale.insert(input.to_owned()));
+    }
+
+    /// Makes the intents that are in the manifest durable, and what they are about ours.
+    pub(super) fn intend(&self) -> Result<(), Fault> {
+        let wanted = self.manifest.pending.values().filter_map(|pending| pending.wanted.as_ref()).map(|entry| entry.path.clone());
+        let begun = self.manifest.begun.iter().filter(|(key, begun)| begun.wanted.is_some() && !key.address.kind.is_shared());
+        let begun = begun.map(|(key, begun)| claim_of(key.address.kind, &begun.claim));
+        let claims: Vec<String> = wanted.chain(begun).collect();
+        self.claims.take(claims.iter().map(String::as_str))?;
+        boundary::reach("before_host_intent");
+        self.state.save(&self.manifest)?;
+        boundary::reach("after_host_intent");
+        Ok(())
+    }
+
+    fn collect(&mut self) -> Result<(), Fault> {
+        let kept = self.manifest.prune_history();
+        self.state.save(&self.manifest)?;
+        self.state.collect(&kept)
     }
 }
 
-fn delete(root: &Root, path: &HostPath, before: Option<Identity>) -> Result<(), Stop> {
-    let system = |errno: Errno| Fault::system(format!("`{path}` cannot be deleted"), errno);
-    let Some(folder) = root.folder(path.folders())? else { return Ok(()) };
-    match identity(folder.as_fd(), path.name()).map_err(system)? {
-        None => return Ok(()),
-        now if now != before => return Err(Stop::Conflict(format!("`{path}` was changed by somebody else meanwhile"))),
-        Some(_) => {}
+fn result(done: Result<Done, Stop>) -> OrderResult {
+    match done {
+        Ok(Done { fingerprint, warnings, changed: _ }) => OrderResult::Done { fingerprint, warnings },
+        Err(Stop::Refused(fault)) => OrderResult::Refused(fault),
+        Err(Stop::Conflict(message)) => OrderResult::Conflict(message),
+        Err(Stop::Unknown(fault)) => OrderResult::Unknown(fault),
     }
-    unlinkat(&folder, path.name(), AtFlags::empty()).map_err(system)?;
-    boundary::reach("after_unlink");
-    fsync(&folder).map_err(|errno| Stop::Unknown(system(errno)))
 }

@@ -111,8 +111,8 @@ fn build(host: &OwnedFd, shown: &str) -> Result<OwnedFd, Fault> {
         unlinkat(&folder, left.as_str(), AtFlags::empty()).map_err(failed)?;
     }
     for (environment, manifest) in every(host, shown)? {
-        for entry in manifest.files.values() {
-            link(&folder, &entry.path, &target(&environment)).map_err(failed)?;
+        for claim in manifest.claims() {
+            link(&folder, &claim, &target(&environment)).map_err(failed)?;
         }
     }
     let placed = fsync(&folder).and_then(|()| renameat(host, INCOMING, host, FOLDER)).and_then(|()| fsync(host));

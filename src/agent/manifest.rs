@@ -9,10 +9,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use super::file::Facts;
-use crate::model::{Content, Digest, InstanceKey, Marker, SecretMark};
+use super::part::Part;
+use crate::model::{Content, Digest, InstanceKey, Kind, Marker, Properties, SecretMark};
 
 /// The version of the manifest's form.
-pub(super) const FORMAT: u32 = 1;
+pub(super) const FORMAT: u32 = 2;
+
+/// The earlier form, which knows files only, and is read as it is.
+pub(super) const FILES_ONLY: u32 = 1;
 
 /// How many replaced versions of a file are kept.
 pub(super) const GENERATIONS: usize = 10;
@@ -27,10 +31,16 @@ pub(super) struct Manifest {
     pub(super) format: u32,
     /// The highest epoch seen.
     pub(super) epoch: u64,
-    /// What is ours.
-    pub(super) files: BTreeMap<InstanceKey, Entry>,
-    /// What was begun and of which it is not known here whether it was finished.
-    pub(super) pending: BTreeMap<InstanceKey, Pending>,
+    /// The files that are ours.
+    pub(super) files: BTreeMap<Part, Entry>,
+    /// The files that were begun and of which it is not known here whether they were finished.
+    pub(super) pending: BTreeMap<Part, Pending>,
+    /// What else is ours.
+    #[serde(default)]
+    pub(super) things: BTreeMap<InstanceKey, Thing>,
+    /// The things that were begun and of which it is not known here whether they were finished.
+    #[serde(default)]
+    pub(super) begun: BTreeMap<InstanceKey, Begun>,
     /// Folders that we made.
     pub(super) folders: BTreeSet<String>,
     /// What was replaced, by path, oldest first.
@@ -44,6 +54,8 @@ impl Default for Manifest {
             epoch: 0,
             files: BTreeMap::new(),
             pending: BTreeMap::new(),
+            things: BTreeMap::new(),
+            begun: BTreeMap::new(),
             folders: BTreeSet::new(),
             history: BTreeMap::new(),
         }
@@ -72,7 +84,45 @@ impl Entry {
     }
 }
 
-/// An intent.
+/// A thing that is ours.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct Thing {
+    /// What it is called on the host.
+    pub(super) claim: String,
+    /// The operation that made it what it is.
+    pub(super) marker: Marker,
+    /// What it was made, with marks for the secrets.
+    pub(super) fields: Properties,
+    /// What its kind has to remember of it.
+    #[serde(default)]
+    pub(super) memory: BTreeMap<String, String>,
+    /// Its inputs that were written since it was last started.
+    #[serde(default)]
+    pub(super) stale: BTreeSet<String>,
+    /// A change of it was cut short.
+    #[serde(default)]
+    pub(super) interrupted: bool,
+}
+
+/// The intent to change a thing.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct Begun {
+    /// What it is to be; `None` where it is to be deleted.
+    pub(super) wanted: Option<Thing>,
+    /// What it is called on the host.
+    pub(super) claim: String,
+    /// The key that it leaves.
+    pub(super) from: Option<InstanceKey>,
+    /// Which run of it there was before.
+    pub(super) run: String,
+}
+
+/// The claim of a thing, as the links to owners know it: no path has this form.
+pub(super) fn claim_of(kind: Kind, claim: &str) -> String {
+    if kind == Kind::Directory { claim.to_owned() } else { format!("{kind}:{claim}") }
+}
+
+/// The intent to change a file.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct Pending {
     /// The operation.
@@ -81,8 +131,8 @@ pub(super) struct Pending {
     pub(super) path: String,
     /// What it is to be; `None` where it is to be deleted.
     pub(super) wanted: Option<Entry>,
-    /// The key that the instance leaves.
-    pub(super) from: Option<InstanceKey>,
+    /// The key that the file leaves.
+    pub(super) from: Option<Part>,
     /// Where the instance was until now, and what it was there: deleted once the new file is there.
     pub(super) old: Option<(String, Facts)>,
     /// Folders that were not there.
@@ -108,15 +158,23 @@ pub(super) struct PreImage {
 }
 
 impl Manifest {
-    /// Every path that is ours, or may come to be.
-    pub(super) fn paths(&self) -> impl Iterator<Item = &str> {
+    /// Every path and claim that is ours, or may come to be.
+    pub(super) fn claims(&self) -> BTreeSet<String> {
+        let paths = self.files.values().map(|entry| entry.path.as_str());
         let begun = self.pending.values().flat_map(Pending::paths);
-        self.files.values().map(|entry| entry.path.as_str()).chain(begun)
+        let things = self.things.iter().map(|(key, thing)| claim_of(key.address.kind, &thing.claim));
+        let to_come = self.begun.iter().map(|(key, begun)| claim_of(key.address.kind, &begun.claim));
+        paths.chain(begun).map(str::to_owned).chain(things).chain(to_come).collect()
     }
 
-    /// The instance that has `path`.
-    pub(super) fn at(&self, path: &str) -> Option<(&InstanceKey, &Entry)> {
+    /// The file that has `path`.
+    pub(super) fn at(&self, path: &str) -> Option<(&Part, &Entry)> {
         self.files.iter().find(|(_, entry)| entry.path == path)
+    }
+
+    /// The thing of `kind` that is called `claim`.
+    pub(super) fn called(&self, kind: Kind, claim: &str) -> Option<(&InstanceKey, &Thing)> {
+        self.things.iter().find(|(key, thing)| key.address.kind == kind && thing.claim == claim)
     }
 
     /// The digests of all replaced versions that are to be kept, after the oldest were dropped.

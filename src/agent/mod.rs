@@ -14,6 +14,7 @@
 mod accounts;
 mod apply;
 mod beneath;
+mod call;
 mod claims;
 mod execute;
 mod fault;
@@ -21,21 +22,25 @@ mod file;
 mod frame;
 mod manifest;
 mod observe;
+mod part;
 mod path;
 mod policy;
 mod prepare;
 mod protocol;
+mod rounds;
 mod serve;
 mod settle;
 mod state;
+mod things;
 mod validate;
+mod write;
 
 pub use execute::execute;
 pub use fault::Fault;
 pub use frame::{FrameError, HELLO, MAX_FRAME_BYTES, frame, is_hello};
 pub use policy::Policy;
 pub use protocol::{
-    Answer, FileAnswer, FileOrder, FileQuery, FileResult, FileTask, FileWrite, Found, FoundContent, FoundFile, Payload, Request,
-    Task, VERSION,
+    Answer, FileOrder, FileQuery, FileTask, FileWrite, Found, FoundContent, FoundFile, FoundThing, Order, OrderResult, Ordered,
+    Payload, Query, Request, Sight, Task, ThingOrder, ThingQuery, VERSION, Wanted,
 };
 pub use serve::{EXECUTOR_VERB, serve};

@@ -7,11 +7,35 @@ use super::beneath::Root;
 use super::fault::Stop;
 use super::file::{self, Facts, Identity, ReadFile};
 use super::manifest::{Entry, Manifest, Pending, PreImage};
+use super::part::Part;
 use super::path::HostPath;
 use super::state::State;
 use super::{Fault, FileOrder, FileTask, FileWrite, Payload, Policy};
-use crate::model::{Content, EnvironmentId, InstanceKey};
+use crate::model::{Content, EnvironmentId, Kind, Marker};
 use crate::plan::Precondition;
+
+/// A change of a file: one that was ordered, or one that the change of a thing consists of.
+pub(super) struct FileChange {
+    /// Which.
+    pub(super) part: Part,
+    /// For a move: which it was.
+    pub(super) from: Option<Part>,
+    /// Where it is or is to be.
+    pub(super) path: String,
+    /// What must be so; `None` where the thing was looked at as a whole.
+    pub(super) precondition: Option<Precondition>,
+    /// What is written into the manifest.
+    pub(super) marker: Marker,
+    /// What is done.
+    pub(super) task: FileTask,
+}
+
+impl From<FileOrder> for FileChange {
+    fn from(order: FileOrder) -> Self {
+        let FileOrder { key, from, path, precondition, marker, task } = order;
+        Self { part: key.into(), from: from.map(Part::from), path, precondition: Some(precondition), marker, task }
+    }
+}
 
 /// What orders are checked against.
 pub(super) struct Scene<'a> {
@@ -20,12 +44,12 @@ pub(super) struct Scene<'a> {
     pub(super) state: &'a State,
     pub(super) accounts: Accounts,
     pub(super) manifest: &'a Manifest,
-    pub(super) others: Vec<(EnvironmentId, Manifest)>,
+    pub(super) others: &'a [(EnvironmentId, Manifest)],
 }
 
 /// An order that may be carried out.
 pub(super) struct Prepared {
-    pub(super) key: InstanceKey,
+    pub(super) part: Part,
     pub(super) path: HostPath,
     /// What goes into the manifest before anything is done.
     pub(super) pending: Pending,
@@ -55,35 +79,39 @@ pub(super) enum Step {
 }
 
 impl Scene<'_> {
-    /// Checks `order`; nothing but the state folder is changed.
-    pub(super) fn prepare(&self, order: FileOrder) -> Result<Prepared, Stop> {
-        let path = HostPath::parse(&order.path, self.policy)?;
+    /// Checks `change`; nothing but the state folder is changed.
+    pub(super) fn prepare(&self, change: FileChange) -> Result<Prepared, Stop> {
+        let path = HostPath::parse(&change.path, self.policy)?;
         if !self.others.is_empty() || !self.manifest.files.is_empty() {
-            self.check_claims(&order)?;
+            self.check_claims(&change)?;
         }
-        let FileOrder { key, from, path: _, precondition, marker, task } = order;
-        let target = Target { path, key, from, precondition, operation: marker.operation.clone() };
+        let FileChange { part, from, path: _, precondition, marker, task } = change;
+        let target = Target { path, part, from, precondition, operation: marker.operation.clone() };
         match task {
             FileTask::Write(write) => self.prepare_write(target, marker, *write),
             FileTask::Delete => self.prepare_delete(target),
         }
     }
 
-    fn check_claims(&self, order: &FileOrder) -> Result<(), Stop> {
-        let elsewhere = self.others.iter().find_map(|(id, manifest)| Some((id, manifest.at(&order.path)?.0)));
-        if let Some((environment, key)) = elsewhere {
-            let message = format!("`{}` belongs to `{key}` of the environment `{environment}` on this host", order.path);
+    fn check_claims(&self, change: &FileChange) -> Result<(), Stop> {
+        let path = &change.path;
+        let at = |manifest: &Manifest| {
+            let file = manifest.at(path).map(|(part, _)| part.to_string());
+            file.or_else(|| manifest.called(Kind::Directory, path).map(|(key, _)| key.to_string()))
+        };
+        if let Some((environment, owner)) = self.others.iter().find_map(|(id, manifest)| Some((id, at(manifest)?))) {
+            let message = format!("`{path}` belongs to `{owner}` of the environment `{environment}` on this host");
             return Err(Stop::Conflict(message));
         }
-        match self.manifest.at(&order.path) {
-            Some((key, _)) if *key != order.key && Some(key) != order.from.as_ref() => {
-                Err(Stop::Conflict(format!("`{}` belongs to `{key}`", order.path)))
+        match self.manifest.at(path) {
+            Some((part, _)) if *part != change.part && Some(part) != change.from.as_ref() => {
+                Err(Stop::Conflict(format!("`{path}` belongs to `{part}`")))
             }
             _ => Ok(()),
         }
     }
 
-    fn prepare_write(&self, target: Target, marker: crate::model::Marker, write: FileWrite) -> Result<Prepared, Stop> {
+    fn prepare_write(&self, target: Target, marker: Marker, write: FileWrite) -> Result<Prepared, Stop> {
         let FileWrite { bytes, content, secrets, mode, owner, group, validate } = write;
         let path = target.path.to_string();
         if mode & !0o777 != 0 {
@@ -92,18 +120,18 @@ impl Scene<'_> {
         }
         let existing = self.read(&target.path, &target.operation)?;
         let secret = !secrets.is_empty();
-        let former = self.manifest.files.get(target.from.as_ref().unwrap_or(&target.key));
+        let former = self.manifest.files.get(target.from.as_ref().unwrap_or(&target.part));
         let old = match former.filter(|former| former.path != path) {
             Some(former) => self.former(former, &target.operation)?,
             None => None,
         };
         // For an instance that leaves another path, the plan may have looked there or here.
-        let seen = match target.precondition {
-            Precondition::Absent => existing.as_ref(),
-            Precondition::Fingerprint(_) => existing.as_ref().or(old.as_ref()),
+        let seen = match &target.precondition {
+            Some(Precondition::Absent) => existing.as_ref(),
+            _ => existing.as_ref().or(old.as_ref()),
         };
 
-        let repeated = self.manifest.files.get(&target.key).is_some_and(|entry| {
+        let repeated = self.manifest.files.get(&target.part).is_some_and(|entry| {
             entry.marker.operation == target.operation && existing.as_ref().is_some_and(|e| e.read.facts == entry.actual)
         });
         if !repeated {
@@ -131,12 +159,12 @@ impl Scene<'_> {
                 operation: target.operation,
                 path: path.clone(),
                 wanted: Some(Entry { path, marker, content, secrets, actual: wanted }),
-                from: target.from.filter(|from| *from != target.key),
+                from: target.from.filter(|from| *from != target.part),
                 old: old.map(|old| (old.path, old.read.facts)),
                 folders: missing,
                 replaced,
             },
-            key: target.key,
+            part: target.part,
             path: target.path,
         })
     }
@@ -144,7 +172,7 @@ impl Scene<'_> {
     fn prepare_delete(&self, target: Target) -> Result<Prepared, Stop> {
         let path = target.path.to_string();
         let existing = self.read(&target.path, &target.operation)?;
-        let entry = self.manifest.files.get(&target.key).filter(|entry| entry.path == path);
+        let entry = self.manifest.files.get(&target.part).filter(|entry| entry.path == path);
         match (&existing, entry) {
             (None, _) => {}
             (Some(_), None) => {
@@ -170,7 +198,7 @@ impl Scene<'_> {
                 replaced: existing.iter().map(Kept::pre_image).collect(),
             },
             before: existing.map(|e| e.read.identity),
-            key: target.key,
+            part: target.part,
             path: target.path,
         })
     }
@@ -204,11 +232,11 @@ impl Scene<'_> {
 
     fn check(&self, target: &Target, seen: Option<&ReadFile>) -> Result<(), Stop> {
         let path = &target.path;
-        match (&target.precondition, seen) {
-            (Precondition::Absent, None) => Ok(()),
-            (Precondition::Absent, Some(_)) => Err(Stop::Conflict(format!("`{path}` is there, and the plan saw nothing"))),
-            (Precondition::Fingerprint(_), None) => Err(Stop::Conflict(format!("`{path}` is no longer there"))),
-            (Precondition::Fingerprint(fingerprint), Some(read)) => {
+        match (target.precondition.as_ref(), seen) {
+            (None, _) | (Some(Precondition::Absent), None) => Ok(()),
+            (Some(Precondition::Absent), Some(_)) => Err(Stop::Conflict(format!("`{path}` is there, and the plan saw nothing"))),
+            (Some(Precondition::Fingerprint(_)), None) => Err(Stop::Conflict(format!("`{path}` is no longer there"))),
+            (Some(Precondition::Fingerprint(fingerprint)), Some(read)) => {
                 // The plan may have been made when the file was, or was to be, one with secrets, or not.
                 for keyed in [false, true] {
                     if self.fingerprint(&read.facts, keyed)? == *fingerprint {
@@ -228,9 +256,9 @@ impl Scene<'_> {
 
 struct Target {
     path: HostPath,
-    key: InstanceKey,
-    from: Option<InstanceKey>,
-    precondition: Precondition,
+    part: Part,
+    from: Option<Part>,
+    precondition: Option<Precondition>,
     operation: String,
 }
 

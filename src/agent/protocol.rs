@@ -3,18 +3,18 @@
 //! **Invariant:** only [`Payload`] holds bytes of files; it cannot be printed, and what it serializes to is the frame of
 //! a channel and nothing else.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::Fault;
-use crate::model::{Address, Content, EnvironmentId, InstanceKey, Marker, Secret, SecretMark};
+use crate::model::{Address, Content, Digest, EnvironmentId, InstanceKey, Marker, Properties, Secret, SecretMark};
 use crate::plan::Precondition;
 
 /// The version of these types. An executor refuses any other.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
 /// One request.
 #[derive(Serialize, Deserialize)]
@@ -23,6 +23,8 @@ pub struct Request {
     pub version: u32,
     /// Whose things are asked for or changed.
     pub environment: EnvironmentId,
+    /// What is changed by others may be put right: drift is not only to be reported.
+    pub heals: bool,
     /// What is to be done.
     pub task: Task,
 }
@@ -33,16 +35,94 @@ pub struct Request {
 pub enum Task {
     /// Say what is there.
     Observe {
-        /// The files to look at.
-        files: Vec<FileQuery>,
+        /// What to look at.
+        queries: Vec<Query>,
     },
-    /// Carry out orders, in their order.
+    /// Carry out orders, none before those that it comes after.
     Apply {
         /// Counts the holders of the environment's lease; an executor refuses one lower than it has seen.
         epoch: u64,
         /// The orders.
-        orders: Vec<FileOrder>,
+        orders: Vec<Order>,
     },
+}
+
+/// Something to look at.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Query {
+    /// A file.
+    File(FileQuery),
+    /// Anything else.
+    Thing(ThingQuery),
+}
+
+/// A thing to look at: a directory, a package, a unit.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct ThingQuery {
+    /// The instance.
+    pub key: InstanceKey,
+    /// What it is called on the host.
+    pub claim: String,
+    /// The fields that are desired, without secrets: the answer speaks of these, and of those that were applied.
+    pub fields: Properties,
+}
+
+/// One change.
+#[derive(Serialize, Deserialize)]
+pub struct Order {
+    /// The positions of the orders of this request without which it is not begun.
+    pub after: BTreeSet<usize>,
+    /// What is to be done.
+    pub what: Ordered,
+}
+
+/// What an order is about.
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Ordered {
+    /// A file.
+    File(FileOrder),
+    /// Anything else.
+    Thing(ThingOrder),
+}
+
+impl Ordered {
+    /// The instance.
+    pub fn key(&self) -> &InstanceKey {
+        match self {
+            Self::File(order) => &order.key,
+            Self::Thing(order) => &order.key,
+        }
+    }
+}
+
+/// A change of a thing.
+#[derive(Serialize, Deserialize)]
+pub struct ThingOrder {
+    /// The instance.
+    pub key: InstanceKey,
+    /// For a move: the instance's former key.
+    pub from: Option<InstanceKey>,
+    /// What it is called on the host.
+    pub claim: String,
+    /// What must be so.
+    pub precondition: Precondition,
+    /// What is written into the manifest; holds the operation id.
+    pub marker: Marker,
+    /// What it is to be like; `None` where it is to be deleted.
+    pub wanted: Option<Box<Wanted>>,
+}
+
+/// What a thing is to be like.
+#[derive(Clone, Serialize, Deserialize)]
+pub struct Wanted {
+    /// Its fields, with marks for the secrets.
+    pub fields: Properties,
+    /// The bytes that they refer to.
+    pub contents: BTreeMap<Digest, Payload>,
+    /// The values of the secrets, by the path of the field, its steps parted by `/`.
+    pub values: BTreeMap<String, Payload>,
 }
 
 /// A file to look at.
@@ -141,23 +221,23 @@ impl<'de> Deserialize<'de> for Payload {
 #[serde(rename_all = "snake_case")]
 pub enum Answer {
     /// To [`Task::Observe`]: one for each query, in their order.
-    Observed(Vec<FileAnswer>),
+    Observed(Vec<Sight>),
     /// To [`Task::Apply`]: one for each order, in their order.
-    Applied(Vec<FileResult>),
+    Applied(Vec<OrderResult>),
     /// The request as a whole was refused; nothing was changed.
     Refused(Fault),
 }
 
-/// What is there of one file.
+/// What is there of one instance.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct FileAnswer {
+pub struct Sight {
     /// The instance.
     pub key: InstanceKey,
     /// What is there.
     pub found: Found,
 }
 
-/// What stands at a path.
+/// What there is.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Found {
@@ -165,8 +245,23 @@ pub enum Found {
     Absent,
     /// A regular file.
     File(Box<FoundFile>),
+    /// Anything else.
+    Thing(Box<FoundThing>),
     /// It cannot be said, or it is nothing that a file may replace; with the reason.
     Unknown(String),
+}
+
+/// A thing that is there.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct FoundThing {
+    /// What it is like, in the shape of the fields that were asked for.
+    pub fields: Properties,
+    /// Changes whenever what is there changes, but for whether it runs.
+    pub fingerprint: String,
+    /// Whose it is, by a manifest on this host.
+    pub owned_by: Option<Address>,
+    /// The operation that put the present state there, where it is as an operation of this environment left it.
+    pub marker: Option<Marker>,
 }
 
 /// A file that is there.
@@ -211,11 +306,13 @@ pub enum FoundContent {
 /// What became of an order.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum FileResult {
+pub enum OrderResult {
     /// It was carried out and read back.
     Done {
         /// The fingerprint now; empty for a delete.
         fingerprint: String,
+        /// What people should know of it.
+        warnings: Vec<String>,
     },
     /// It was certainly not carried out.
     Refused(Fault),
@@ -223,4 +320,6 @@ pub enum FileResult {
     Conflict(String),
     /// It may have been carried out.
     Unknown(Fault),
+    /// It was not begun, since the order at this position was not carried out.
+    NotBegun(usize),
 }

@@ -13,8 +13,9 @@ use super::Fault;
 use super::beneath::{Root, shown};
 use super::file::{self, Facts};
 use super::manifest::{Manifest, Pending};
+use super::part::Part;
 use super::path::HostPath;
-use crate::model::InstanceKey;
+use crate::model::Kind;
 
 /// Whether what an interrupted operation left may be cleaned up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,23 +26,23 @@ pub(super) enum Cleaning {
     Leave,
 }
 
-/// Settles every intent of `manifest`. What cannot be read stays an intent.
+/// Settles every intent of `manifest` to change a file. What cannot be read stays an intent.
 pub(super) fn settle(root: &Root, manifest: &mut Manifest, cleaning: Cleaning) -> Result<(), Fault> {
-    let keys: Vec<InstanceKey> = manifest.pending.keys().cloned().collect();
-    for key in keys {
-        let Some(pending) = manifest.pending.get(&key).cloned() else { continue };
+    let parts: Vec<Part> = manifest.pending.keys().cloned().collect();
+    for part in parts {
+        let Some(pending) = manifest.pending.get(&part).cloned() else { continue };
         let path = HostPath::grammar(&pending.path)?;
         if cleaning == Cleaning::Remove {
             remove_candidate(root, &path, &pending.operation)?;
         }
         let Ok(now) = facts(root, &path) else { continue };
-        manifest.pending.remove(&key);
+        manifest.pending.remove(&part);
         let carried_out = match &pending.wanted {
             Some(wanted) => now == Some(wanted.actual),
             None => now.is_none(),
         };
         if carried_out {
-            record(root, manifest, key, pending, cleaning)?;
+            record(root, manifest, part, pending, cleaning)?;
         } else {
             keep_folders(root, manifest, &pending)?;
             if cleaning == Cleaning::Remove {
@@ -57,7 +58,7 @@ pub(super) fn settle(root: &Root, manifest: &mut Manifest, cleaning: Cleaning) -
 pub(super) fn record(
     root: &Root,
     manifest: &mut Manifest,
-    key: InstanceKey,
+    part: Part,
     pending: Pending,
     cleaning: Cleaning,
 ) -> Result<(), Fault> {
@@ -74,8 +75,8 @@ pub(super) fn record(
     }
     let deleted = wanted.is_none();
     match wanted {
-        Some(wanted) => manifest.files.insert(key, wanted),
-        None => manifest.files.remove(&key),
+        Some(wanted) => manifest.files.insert(part, wanted),
+        None => manifest.files.remove(&part),
     };
     if cleaning == Cleaning::Leave {
         return Ok(());
@@ -130,7 +131,8 @@ pub(super) fn prune_folders(root: &Root, manifest: &mut Manifest, path: &HostPat
     let folders = path.folders();
     for end in (1..=folders.len()).rev() {
         let this = shown(&folders[..end]);
-        if !manifest.folders.contains(&this) {
+        // One that a definition asks for stays, whatever was made for a file.
+        if !manifest.folders.contains(&this) || manifest.called(Kind::Directory, &this).is_some() {
             return Ok(());
         }
         let removed = match root.folder(&folders[..end - 1]) {

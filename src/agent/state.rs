@@ -7,6 +7,7 @@ use std::fs::File;
 use std::io::{Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::DirBuilderExt;
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use rustix::fs::{AtFlags, Dir, FlockOperation, Mode, OFlags, flock, fstat, fsync, mkdirat, openat, renameat, unlinkat};
@@ -14,16 +15,18 @@ use rustix::io::Errno;
 
 use super::beneath::Root;
 use super::claims::{self, Claims};
-use super::manifest::{FORMAT, Manifest};
+use super::file::MAX_FILE_BYTES;
+use super::manifest::{FILES_ONLY, FORMAT, Manifest};
 use super::path::HostPath;
 use super::policy::STATE_BENEATH_ROOT;
-use super::{Fault, Policy};
-use crate::model::{Digest, EnvironmentId, EnvironmentName, TenantName};
+use super::{Fault, Payload, Policy};
+use crate::model::{Digest, EnvironmentId, EnvironmentName, Secret, TenantName};
 
 const FOLDER: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
 const MANIFEST: &str = "manifest.json";
 const PREIMAGES: &str = "preimages";
 const INCOMING: &str = ".incoming";
+const CANDIDATES: &str = "candidates";
 const MAX_MANIFEST_BYTES: u64 = 64 * 1024 * 1024;
 const LOCK_PATIENCE: Duration = Duration::from_secs(120);
 
@@ -31,6 +34,8 @@ const LOCK_PATIENCE: Duration = Duration::from_secs(120);
 pub(super) struct State {
     host: OwnedFd,
     own: OwnedFd,
+    /// Where `own` is for the programs of this machine.
+    real: PathBuf,
     shown: String,
 }
 
@@ -46,7 +51,8 @@ impl State {
             .map(|tenant| enter(&tenant, environment.environment.as_str(), &shown))
             .transpose()?
             .flatten();
-        Ok(own.map(|own| Self { host, own, shown }))
+        let real = real(policy, environment);
+        Ok(own.map(|own| Self { host, own, real, shown }))
     }
 
     /// The same, made where it is not there.
@@ -69,7 +75,7 @@ impl State {
         let tenant = make_and_enter(&host, environment.tenant.as_str(), &shown)?;
         let own = make_and_enter(&tenant, environment.environment.as_str(), &shown)?;
         make_and_enter(&own, PREIMAGES, &shown)?;
-        Ok(Self { host, own, shown })
+        Ok(Self { host, own, real: real(policy, environment), shown })
     }
 
     /// Waits until nobody else changes files of this host.
@@ -144,6 +150,23 @@ impl State {
         kept.map_err(|errno| self.failed(errno))
     }
 
+    /// The bytes of a replaced file.
+    pub(super) fn kept(&self, sha256: Digest) -> Result<Payload, Fault> {
+        let folder = self.preimages()?;
+        let bytes = read(&folder, &sha256.to_string(), MAX_FILE_BYTES).map_err(|error| unusable(&self.shown, error))?;
+        let bytes = bytes.ok_or_else(|| unusable(&self.shown, "a replaced file is no longer there"))?;
+        Ok(Payload::new(Secret::new(bytes)))
+    }
+
+    /// A folder for candidates that need their own name, empty.
+    pub(super) fn candidates(&self) -> Result<(OwnedFd, PathBuf), Fault> {
+        let folder = make_and_enter(&self.own, CANDIDATES, &self.shown)?;
+        for name in names(&folder, &self.shown)? {
+            unlinkat(&folder, name.as_str(), AtFlags::empty()).map_err(|errno| self.failed(errno))?;
+        }
+        Ok((folder, self.real.join(CANDIDATES)))
+    }
+
     /// Deletes every replaced file that is not in `kept`.
     pub(super) fn collect(&self, kept: &BTreeSet<Digest>) -> Result<(), Fault> {
         let folder = self.preimages()?;
@@ -176,6 +199,14 @@ impl State {
     }
 }
 
+fn real(policy: &Policy, environment: &EnvironmentId) -> PathBuf {
+    let state = match &policy.root {
+        Some(root) => root.join(STATE_BENEATH_ROOT.trim_start_matches('/')),
+        None => policy.state.clone(),
+    };
+    state.join(environment.tenant.as_str()).join(environment.environment.as_str())
+}
+
 /// The manifests of the other environments on this host that `paths` may belong to, sorted by environment.
 pub(super) fn others<'a>(
     policy: &Policy,
@@ -194,6 +225,11 @@ pub(super) fn others<'a>(
     };
     others.retain(|(id, _)| id != environment);
     Ok(others)
+}
+
+/// The manifests of all environments on this host.
+pub(super) fn everybody(policy: &Policy, root: &Root) -> Result<Vec<(EnvironmentId, Manifest)>, Fault> {
+    open_host(policy, root)?.map_or_else(|| Ok(Vec::new()), |host| every(&host, &policy.state_path()))
 }
 
 /// The manifests of all environments in the state folder `host`, sorted by environment.
@@ -316,8 +352,11 @@ fn read_manifest(folder: &OwnedFd, shown: &str) -> Result<Option<Manifest>, Faul
         transient: false,
     };
     // No line of it is repeated: a manifest names digests of files that hold secrets.
-    let manifest: Manifest =
+    let mut manifest: Manifest =
         serde_json::from_slice(&bytes).map_err(|error| broken(format!("line {}, column {}", error.line(), error.column())))?;
+    if manifest.format == FILES_ONLY {
+        manifest.format = FORMAT;
+    }
     if manifest.format != FORMAT {
         return Err(broken(format!("its format is {}, and this version knows {FORMAT}", manifest.format)));
     }

@@ -116,8 +116,7 @@ pub async fn apply(run: &Run<'_>) -> Result<Report, StoreError> {
     let mut warnings = Vec::new();
     loop {
         skip_after_failures(run, &mut results);
-        let ready: Vec<usize> =
-            (0..plan.changes.len()).filter(|&at| results[at].is_none() && is_ready(plan, at, &results)).collect();
+        let ready = ready(run, &results);
         if ready.is_empty() || run.stop.is_cancelled() {
             break;
         }
@@ -144,8 +143,28 @@ fn before(plan: &Plan, at: usize) -> impl Iterator<Item = usize> {
     plan.changes[..at].iter().enumerate().filter(|(_, change)| waits_for.contains(&change.key)).map(|(position, _)| position)
 }
 
-fn is_ready(plan: &Plan, at: usize, results: &Results) -> bool {
-    before(plan, at).all(|position| results[position] == Some(ChangeResult::Done))
+/// The changes that can be begun now, in the order of the plan. A target that orders by itself takes what its other changes
+/// need along with them: one round trip, however long the chain.
+fn ready(run: &Run<'_>, results: &Results) -> Vec<usize> {
+    let changes = &run.approved.plan().changes;
+    let mut ready: Vec<usize> = Vec::new();
+    let mut batches: BTreeMap<&TargetName, (bool, usize)> = BTreeMap::new();
+    for at in (0..changes.len()).filter(|&at| results[at].is_none()) {
+        let target = &changes[at].key.target;
+        let (by_itself, room) = batches.entry(target).or_insert_with(|| {
+            run.providers
+                .get(target)
+                .map_or((false, usize::MAX), |provider| (provider.orders_by_itself(), provider.batch().max(1)))
+        });
+        let along =
+            |position: usize| *by_itself && changes[position].key.target == *target && ready.binary_search(&position).is_ok();
+        let is_met = |position: usize| results[position] == Some(ChangeResult::Done) || along(position);
+        if *room > 0 && before(run.approved.plan(), at).all(is_met) {
+            ready.push(at);
+            *room -= 1;
+        }
+    }
+    ready
 }
 
 /// Marks what can no longer be begun, until nothing more follows from it.
@@ -183,7 +202,7 @@ async fn carry_out_ready(run: &Run<'_>, ready: &[usize], known: &order::Attribut
 async fn carry_out_batch(
     run: &Run<'_>,
     target: &TargetName,
-    mut positions: Vec<usize>,
+    positions: Vec<usize>,
     known: &order::Attributes,
 ) -> Result<Ended, StoreError> {
     let changes = &run.approved.plan().changes;
@@ -195,11 +214,15 @@ async fn carry_out_batch(
         };
         return Ok(positions.into_iter().map(|at| (at, ChangeResult::Refused(failure(at)), None)).collect());
     };
-    positions.truncate(provider.batch().max(1));
     let mut orders = Vec::new();
     let mut ordered = Vec::new();
     let mut ended = Ended::new();
     for at in positions {
+        let failed = |position: &usize| ended.iter().any(|(other, ..)| other == position);
+        if let Some(cause) = before(run.approved.plan(), at).find(failed) {
+            ended.push((at, ChangeResult::Skipped(changes[cause].key.clone()), None));
+            continue;
+        }
         match order::order(run, &changes[at], known).await {
             Ok(order) => {
                 orders.push(order);
@@ -263,6 +286,7 @@ fn result_of(outcome: Outcome) -> (ChangeResult, Option<Receipt>) {
         Outcome::Refused(error) => (ChangeResult::Refused(failure(error)), None),
         Outcome::Conflict(message) => (ChangeResult::Conflict(message), None),
         Outcome::Unknown(error) => (ChangeResult::Unknown(failure(error)), None),
+        Outcome::NotBegun(needed) => (ChangeResult::Skipped(needed), None),
     }
 }
 
@@ -272,7 +296,7 @@ fn settlement(run: &Run<'_>, change: &Change, operation: &str, result: &ChangeRe
         ChangeResult::Refused(failure) => (OperationState::Refused, Some(failure.message.clone())),
         ChangeResult::Conflict(message) => (OperationState::Conflict, Some(message.clone())),
         ChangeResult::Unknown(failure) => (OperationState::Unknown, Some(failure.message.clone())),
-        // Only what was ordered is settled.
+        // Ordered along with what it needs, and not begun.
         ChangeResult::Skipped(_) | ChangeResult::NotBegun => (OperationState::Refused, None),
     };
     let inventory = receipt.map(|receipt| {

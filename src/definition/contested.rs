@@ -9,7 +9,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::model::{Desired, DesiredState, Diagnostic, InstanceKey, Origin, Related, Spec, TargetKind};
+use crate::model::{Desired, DesiredState, Diagnostic, InstanceKey, Kind, Origin, Related, Spec, TargetKind};
 
 /// The faults, sorted. `read` gives a file, so that a fault shows its place.
 pub fn contested(states: &[&DesiredState], read: &dyn Fn(&str) -> Option<Arc<[u8]>>) -> Vec<Diagnostic> {
@@ -52,6 +52,11 @@ fn claims(wanted: &Desired) -> Vec<(&'static str, &str)> {
         }
         Spec::Platform(platform) => vec![(platform.sort.as_str(), &platform.claim)],
         Spec::File(file) => vec![("path", &file.path)],
+        // A directory and a file cannot have one path either.
+        Spec::Hosted(hosted) if hosted.sort == Kind::Directory => vec![("path", &hosted.claim)],
+        // Several may want one package: it goes with the last.
+        Spec::Hosted(hosted) if hosted.sort.is_shared() => Vec::new(),
+        Spec::Hosted(hosted) => vec![(hosted.sort.as_str(), &hosted.claim)],
     }
 }
 

@@ -1,18 +1,16 @@
 //! A file's table to its specification on each target.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
-use super::limit;
+use super::body::{Body, Head, Text};
 use super::origin::Tracing;
 use super::reading::Reading;
 use super::scalar;
 use super::scope::{Draft, Scope, required};
-use super::template::{self, Known};
+use super::template::Values;
 use super::written::FileToml;
-use crate::document::{Entries, Fault, Place, Placed, shown};
-use crate::model::{
-    Address, Content, Contents, Diagnostic, FileSpec, InstanceKey, Kind, ResourceName, Target, TargetName, TreeError,
-};
+use crate::document::{Fault, Placed};
+use crate::model::{Contents, FileSpec, Kind, TargetName, TreeError};
 
 /// The specifications of a file by target; empty where something about it is at fault.
 pub(super) fn file(
@@ -40,7 +38,16 @@ pub(super) fn file(
     ] {
         tracing.field(reading, field, place);
     }
-    let bodies = bodies(reading, scope, draft, (tracing, contents))?;
+    let FileToml { source, template, content, vars, .. } = written;
+    let text = Text {
+        head: Head::of(Kind::File, draft),
+        source: source.as_ref(),
+        template: template.as_ref(),
+        content: content.as_ref(),
+        vars: vars.as_ref(),
+        values: Values::AsTheyAre,
+    };
+    let bodies = text.bodies(reading, scope, (tracing, contents))?;
     let (Some(path), Some(mode), Some(owner), Some(group), Some(validate)) = (&draft.claim, mode, owner, group, validate) else {
         return Ok(BTreeMap::new());
     };
@@ -51,136 +58,8 @@ pub(super) fn file(
     Ok(bodies.into_iter().map(spec).collect())
 }
 
-/// What a file holds.
-#[derive(Clone)]
-struct Body {
-    content: Content,
-    secrets: BTreeSet<ResourceName>,
-    tokens: BTreeMap<ResourceName, InstanceKey>,
-}
-
-impl Body {
-    /// Bytes as they are.
-    fn plain(content: Content) -> Self {
-        Self { content, secrets: BTreeSet::new(), tokens: BTreeMap::new() }
-    }
-}
-
-/// What the file holds on each target.
-fn bodies(
-    reading: &mut Reading<'_>,
-    scope: &Scope,
-    draft: &Draft<FileToml>,
-    (tracing, contents): (&mut Tracing, &mut Contents),
-) -> Result<BTreeMap<TargetName, Body>, TreeError> {
-    let FileToml { source, template, content, vars, .. } = &draft.written;
-    let said: Vec<(&str, Place)> = [("source", source), ("template", template), ("content", content)]
-        .into_iter()
-        .filter_map(|(key, value)| value.as_ref().map(|value| (key, value.place)))
-        .collect();
-    match said.as_slice() {
-        [_] => {}
-        [] => {
-            let any_dropped = ["source", "template", "content"].iter().any(|key| draft.dropped.contains(*key));
-            if !any_dropped && !reading.is_partial() {
-                reading.fault(
-                    Fault::new(draft.key, "one of `source`, `template`, `content` is missing")
-                        .label("in this table")
-                        .hint("say what the file holds"),
-                );
-            }
-            return Ok(BTreeMap::new());
-        }
-        [(first, place), (second, again), ..] => {
-            reading.fault(
-                Fault::new(*again, format!("`{first}` and `{second}` cannot both be the content of a file"))
-                    .related(*place, "the other one")
-                    .hint("keep exactly one of `source`, `template`, `content`; one of them may come from a base"),
-            );
-            return Ok(BTreeMap::new());
-        }
-    }
-    if let (Some(Entries(vars)), None) = (vars, template)
-        && let Some((first, _)) = vars.first()
-    {
-        reading.fault(Fault::new(first.place, "`vars` belongs to `template`").hint("remove it, or use a template"));
-    }
-    let same = |body: Body| draft.targets.iter().map(|target| (target.clone(), body.clone())).collect();
-    if let Some(text) = content {
-        let bytes = text.value.as_bytes();
-        let content = Content::of(bytes);
-        contents.insert(content.sha256, bytes.into());
-        return Ok(same(Body::plain(content)));
-    }
-    if let Some(source) = source {
-        let Some(path) = reading.path(source) else { return Ok(BTreeMap::new()) };
-        let Some((bytes, content)) = reading.blob(&path, limit::SOURCE, source.place)? else { return Ok(BTreeMap::new()) };
-        tracing.whole_file("content", &path);
-        contents.insert(content.sha256, bytes);
-        return Ok(same(Body::plain(content)));
-    }
-    let Some(template) = template else { return Ok(BTreeMap::new()) };
-    let Some(path) = reading.path(template) else { return Ok(BTreeMap::new()) };
-    let Some((bytes, _)) = reading.blob(&path, limit::TEMPLATE, template.place)? else { return Ok(BTreeMap::new()) };
-    tracing.whole_file("content", &path);
-    let Ok(text) = std::str::from_utf8(&bytes) else {
-        reading.fault(Fault::new(template.place, format!("the template `{}` is not UTF-8", shown(&path))).hint("use `source`"));
-        return Ok(BTreeMap::new());
-    };
-    let known = Known { secrets: &scope.declared_secrets, tunnels: tunnels(scope) };
-    let mut bodies = BTreeMap::new();
-    for name in &draft.targets {
-        let Some(target) = scope.targets.get(name) else { continue };
-        let context = context(scope, (name, target), vars.as_ref());
-        match template::render(text, &context, &known) {
-            Ok(rendered) => {
-                let content = Content::of(rendered.text.as_bytes());
-                contents.insert(content.sha256, rendered.text.as_bytes().into());
-                let tokens = rendered.tokens.into_iter().filter_map(|tunnel| {
-                    let address = Address { environment: scope.environment.clone(), kind: Kind::Tunnel, name: tunnel.clone() };
-                    // One that is nowhere is at fault by itself.
-                    let target = known.tunnels.get(&tunnel)?.first()?;
-                    Some((tunnel, address.on(target.clone())))
-                });
-                bodies.insert(name.clone(), Body { content, secrets: rendered.secrets, tokens: tokens.collect() });
-            }
-            Err(fault) => {
-                // What one host has another may not have.
-                let message = if draft.targets.len() > 1 { format!("{} (on `{name}`)", fault.message) } else { fault.message };
-                let mut diagnostic = Diagnostic::error(path.clone(), fault.span, message);
-                diagnostic.hint = fault.hint.or_else(|| Some(format!("the template of `file.{}`", draft.name)));
-                reading.push(diagnostic);
-            }
-        }
-    }
-    Ok(bodies)
-}
-
-/// The tunnels of the environment, and where each of them is.
-fn tunnels(scope: &Scope) -> BTreeMap<ResourceName, BTreeSet<TargetName>> {
-    let drafts = scope.platform.get(&Kind::Tunnel).into_iter().flatten();
-    drafts.map(|(name, draft)| (name.clone(), draft.targets.clone())).collect()
-}
-
-/// What a template sees.
-fn context(
-    scope: &Scope,
-    (name, target): (&TargetName, &Target),
-    vars: Option<&Entries<Placed<serde_json::Value>>>,
-) -> serde_json::Value {
-    let vars: serde_json::Map<String, serde_json::Value> =
-        vars.into_iter().flat_map(|Entries(vars)| vars).map(|(name, value)| (name.value.clone(), value.value.clone())).collect();
-    serde_json::json!({
-        "environment": scope.environment.environment.as_str(),
-        "tenant": scope.environment.tenant.as_str(),
-        "target": { "name": name.as_str(), "region": target.region, "labels": target.labels },
-        "host": { "name": name.as_str(), "region": target.region, "labels": target.labels, "vars": scope.host_vars.get(name) },
-        "vars": vars,
-    })
-}
-
 /// `None` where it is at fault.
-fn account(reading: &mut Reading<'_>, written: Option<&Placed<String>>) -> Option<Option<String>> {
+pub(super) fn account(reading: &mut Reading<'_>, written: Option<&Placed<String>>) -> Option<Option<String>> {
     match written {
         Some(written) => reading.check(written.place, scalar::account(&written.value)).map(Some),
         None => Some(None),

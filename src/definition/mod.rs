@@ -11,6 +11,7 @@
 
 mod assets;
 mod bindings;
+mod body;
 mod build;
 mod cache;
 mod connect;
@@ -20,6 +21,7 @@ mod durable;
 mod fields;
 mod file;
 mod fleet;
+mod hosted;
 mod hosts;
 mod ignore;
 mod layer;

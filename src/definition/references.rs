@@ -39,6 +39,9 @@ pub(super) fn check_moved(
     let others: Vec<(&ResourceName, Place)> = match kind {
         Kind::Worker => movers(&scope.workers, &moved.value, |t| t.moved.as_ref()),
         Kind::File => movers(&scope.files, &moved.value, |t| t.moved.as_ref()),
+        kind if kind.is_of_hosts() => {
+            scope.hosted.get(&kind).map(|drafts| movers(drafts, &moved.value, |t| t.moved())).unwrap_or_default()
+        }
         _ => scope.platform.get(&kind).map(|drafts| movers(drafts, &moved.value, |t| t.moved())).unwrap_or_default(),
     };
     if let Some(Defined { key, .. }) = scope.defined(kind, &moved.value) {

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::cache::Cache;
 use super::file::file;
+use super::hosted::{self, Files};
 use super::hosts::Hosts;
 use super::ignore;
 use super::layer::Layers;
@@ -185,6 +186,7 @@ fn resources(reading: &mut Reading<'_>, scope: &Scope, contents: &mut Contents) 
         }
         needs.insert((Kind::Worker, draft.name.clone()), references);
     }
+    let mut files = Files::new();
     for draft in scope.files.values() {
         let mut tracing = Tracing::of(reading, draft.key);
         let specs = file(reading, scope, draft, (&mut tracing, contents))?;
@@ -200,11 +202,57 @@ fn resources(reading: &mut Reading<'_>, scope: &Scope, contents: &mut Contents) 
             ignore: BTreeSet::new(),
             origin: tracing.into_origin(),
         };
+        files.insert(draft.name.clone(), specs.clone());
         let specs = specs.into_iter().map(|(target, spec)| (target, Spec::File(spec)));
         found.add(reading, &common, specs.collect(), &[]);
     }
+    for (kind, drafts) in &scope.hosted {
+        for draft in drafts.values() {
+            check_moved(reading, scope, *kind, (&draft.name, draft.written.moved()));
+            let mut tracing = Tracing::of(reading, draft.key);
+            let mut writing =
+                hosted::Writing { reading, scope, draft, files: &files, tracing: &mut tracing, contents, references: Vec::new() };
+            let (specs, references) = (draft.written.specs(&mut writing)?, writing.references);
+            check_placement(reading, scope, draft, &references);
+            let common = Common {
+                address: address(*kind, &draft.name),
+                key: draft.key,
+                adopt: draft.written.adopt(),
+                moved: draft.written.moved().cloned(),
+                // What it is called is for the table to say, its key included: nothing follows a move.
+                is_named: true,
+                ignore: BTreeSet::new(),
+                origin: tracing.into_origin(),
+            };
+            let specs = specs.into_iter().map(|(target, spec)| (target, Spec::Hosted(spec)));
+            found.add(reading, &common, specs.collect(), &references);
+            needs.insert((*kind, draft.name.clone()), references);
+        }
+    }
     check_cycles(reading, &needs);
+    lie_in(&mut found.resources);
     Ok(found.resources)
+}
+
+/// What stands in a directory that is defined too needs it.
+fn lie_in(resources: &mut Resources) {
+    let directories: BTreeMap<(TargetName, String), InstanceKey> = resources
+        .iter()
+        .filter(|(key, _)| key.address.kind == Kind::Directory)
+        .map(|(key, desired)| ((key.target.clone(), desired.spec.claim().to_owned()), key.clone()))
+        .collect();
+    let has_path = |kind| matches!(kind, Kind::Directory | Kind::File);
+    for (key, desired) in resources.iter_mut().filter(|(key, _)| has_path(key.address.kind) && !directories.is_empty()) {
+        let path = desired.spec.claim().to_owned();
+        let mut above = path.as_str();
+        while let Some((outer, _)) = above.rsplit_once('/').filter(|(outer, _)| !outer.is_empty()) {
+            above = outer;
+            if let Some(directory) = directories.get(&(key.target.clone(), above.to_owned())) {
+                desired.depends_on.insert(directory.clone());
+                break;
+            }
+        }
+    }
 }
 
 struct Found {
@@ -231,9 +279,7 @@ impl Found {
             let other = |kind, name: &ResourceName| Address { environment: environment.clone(), kind, name: name.clone() };
             let mut depends_on: BTreeSet<InstanceKey> =
                 references.iter().map(|(kind, name, _)| other(*kind, name).on(target.clone())).collect();
-            if let Spec::File(file) = &spec {
-                depends_on.extend(file.tokens.values().cloned());
-            }
+            depends_on.extend(spec.tokens().into_values());
             let desired = Desired {
                 spec,
                 depends_on,

@@ -29,7 +29,7 @@ pub fn json_schema() -> serde_json::Value {
 
 /// What every resource of the platform has besides the keys of its kind; taken out of a table before it is decoded.
 fn ignore(whole: &mut serde_json::Value) {
-    for kind in Kind::ALL.into_iter().filter(|kind| *kind != Kind::File) {
+    for kind in Kind::ALL.into_iter().filter(|kind| !kind.is_of_hosts()) {
         let reference = &whole["properties"][kind.as_str()]["additionalProperties"]["$ref"];
         let Some(name) = reference.as_str().and_then(|text| text.strip_prefix("#/$defs/")).map(str::to_owned) else { continue };
         if let Some(keys) = whole["$defs"][&name]["properties"].as_object_mut() {

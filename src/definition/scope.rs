@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::fields::refused_of;
+use super::hosted::{self, Hosted};
 use super::ignore;
 use super::layer::tables;
 use super::platform::{self, Platform};
@@ -52,6 +53,7 @@ pub(super) struct Scope {
     pub(super) files: BTreeMap<ResourceName, Draft<FileToml>>,
     /// What templates see as `host.vars`.
     pub(super) host_vars: BTreeMap<TargetName, serde_json::Map<String, serde_json::Value>>,
+    pub(super) hosted: Hosted,
 }
 
 impl Scope {
@@ -67,6 +69,7 @@ impl Scope {
             platform: Platform::new(),
             files: BTreeMap::new(),
             host_vars: BTreeMap::new(),
+            hosted: Hosted::new(),
         };
         scope.read_secrets(reading, whole);
         scope.read_targets(reading, whole, hosts);
@@ -98,6 +101,15 @@ impl Scope {
                 reading.check(written.place, scalar::host_path(&written.value))
             },
         );
+        for (kind, read) in hosted::KINDS {
+            let drafts = scope.drafts(
+                reading,
+                (whole, kind, read),
+                |t| t.on(),
+                |reading, name, key, t| t.claim(reading, Placed { place: key, value: name.to_string() }),
+            );
+            scope.hosted.insert(kind, drafts);
+        }
         scope
     }
 
@@ -111,7 +123,7 @@ impl Scope {
         let mut drafts = BTreeMap::new();
         let refused = refused_of(kind);
         for (name, key, mut node) in tables(whole, kind.as_str()) {
-            let ignore = if kind == Kind::File { Vec::new() } else { ignore::taken(reading, &mut node) };
+            let ignore = if kind.is_of_hosts() { Vec::new() } else { ignore::taken(reading, &mut node) };
             let decoded = told(reading, read(&node, &refused));
             let Some(name) = checked_name::<ResourceName>(reading, &name, key) else { continue };
             let Some(written) = decoded.value else { continue };
@@ -149,6 +161,7 @@ impl Scope {
         match kind {
             Kind::Worker => self.workers.get(name).map(of),
             Kind::File => self.files.get(name).map(of),
+            kind if kind.is_of_hosts() => self.hosted.get(&kind)?.get(name).map(of),
             _ => self.platform.get(&kind)?.get(name).map(of),
         }
     }
@@ -158,6 +171,7 @@ impl Scope {
         match kind {
             Kind::Worker => self.workers.keys().collect(),
             Kind::File => self.files.keys().collect(),
+            kind if kind.is_of_hosts() => self.hosted.get(&kind).into_iter().flatten().map(|(name, _)| name).collect(),
             _ => self.platform.get(&kind).into_iter().flatten().map(|(name, _)| name).collect(),
         }
     }

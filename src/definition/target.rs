@@ -72,7 +72,10 @@ impl Scope {
             reading.fault(match on {
                 Some(on) => Fault::new(on.place, "no target matches").hint(format!("targets that take a {kind}: {takers}")),
                 None => Fault::new(key, format!("there is no target that takes a {kind}")).hint(match kind {
-                    Kind::File => "declare a host in `fleet/<name>.toml`: `[host.origin]`",
+                    kind if kind.needs_a_system() => {
+                        "declare a host without `root` in `fleet/<name>.toml`: below a folder there is no system of its own"
+                    }
+                    kind if kind.is_of_hosts() => "declare a host in `fleet/<name>.toml`: `[host.origin]`",
                     kind if TargetKind::edge_takes(kind) => "declare an account, `[cloudflare.main]`, or an edge, `[edge.local]`",
                     _ => "no edge can serve it; declare an account, `[cloudflare.main]`",
                 }),

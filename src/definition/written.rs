@@ -13,6 +13,7 @@ use super::assets::AssetsToml;
 use super::bindings::BindingToml;
 use super::build::BuildToml;
 use super::durable::{ExportToml, MigrationToml};
+use super::hosted::{ContainerToml, DirectoryToml, EdgeRuntimeToml, PackageToml, TunnelConnectorToml, UnitToml};
 use super::platform::{
     CacheRuleToml, D1Toml, DispatchNamespaceToml, DnsToml, DomainToml, HyperdriveToml, KvToml, MtlsCertificateToml, QueueToml,
     R2Toml, TunnelToml, VpcServiceToml,
@@ -25,7 +26,7 @@ use super::target_tables::HostToml;
 pub(super) use super::target_tables::{CloudflareToml, EdgeToml};
 
 /// Keys of the top level of an environment's files, that is, the fields of [`EnvironmentToml`].
-pub(super) const ENVIRONMENT_KEYS: [&str; 18] = [
+pub(super) const ENVIRONMENT_KEYS: [&str; 24] = [
     "environment",
     "cloudflare",
     "edge",
@@ -42,7 +43,13 @@ pub(super) const ENVIRONMENT_KEYS: [&str; 18] = [
     "dns",
     "domain",
     "cache_rule",
+    "package",
+    "directory",
     "file",
+    "unit",
+    "container",
+    "tunnel_connector",
+    "edge_runtime",
     "secret",
 ];
 
@@ -52,17 +59,13 @@ pub(super) const LATER_KEYS: &[Absent] = &[
     later("window"),
     later("freeze"),
     later("notify"),
-    later("unit"),
     later("compose"),
-    later("container"),
     later("pm2"),
-    later("package"),
     later("ruleset"),
     later("queues"),
     later("workflow"),
     later("durable_objects"),
     later("volume"),
-    later("restart_on"),
 ];
 
 const fn later(key: &'static str) -> Absent {
@@ -121,9 +124,27 @@ pub(super) struct EnvironmentToml {
     /// Cache rules of zones.
     #[serde(default)]
     pub(super) cache_rule: Entries<CacheRuleToml>,
+    /// Packages on hosts.
+    #[serde(default)]
+    pub(super) package: Entries<PackageToml>,
+    /// Directories on hosts.
+    #[serde(default)]
+    pub(super) directory: Entries<DirectoryToml>,
     /// Files on hosts.
     #[serde(default)]
     pub(super) file: Entries<FileToml>,
+    /// systemd units on hosts.
+    #[serde(default)]
+    pub(super) unit: Entries<UnitToml>,
+    /// Docker containers on hosts.
+    #[serde(default)]
+    pub(super) container: Entries<ContainerToml>,
+    /// Connectors of Cloudflare Tunnels on hosts.
+    #[serde(default)]
+    pub(super) tunnel_connector: Entries<TunnelConnectorToml>,
+    /// Self-hosted Workers planes on hosts.
+    #[serde(default)]
+    pub(super) edge_runtime: Entries<EdgeRuntimeToml>,
     /// Encrypted values; written by `trunkline secrets set`.
     #[serde(default)]
     pub(super) secret: Entries<SecretToml>,

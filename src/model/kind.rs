@@ -39,13 +39,28 @@ pub enum Kind {
     CacheRule,
     /// A Worker.
     Worker,
+    /// A package of a host's distribution.
+    Package,
+    /// A directory on a host.
+    Directory,
     /// A file on a host.
     File,
+    /// A systemd unit on a host.
+    Unit,
+    /// A Docker container on a host.
+    Container,
+    /// The connector of a Cloudflare Tunnel, kept as a unit of a host.
+    TunnelConnector,
+    /// A self-hosted Workers plane, kept as a unit of a host.
+    EdgeRuntime,
 }
 
 /// The property of a thing that was remade: what it took the place of and is still there. It is never desired, so that a
 /// plan takes it away once nothing uses it any more.
 pub const SUPERSEDED: &str = "superseded";
+
+/// The property of a thing on a host whose change was cut short. It is never desired, so that a plan finishes the change.
+pub const INTERRUPTED: &str = "interrupted";
 
 /// How a thing at a target is known as ours.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -80,7 +95,7 @@ pub struct Bound {
 
 impl Kind {
     /// Every kind, in the order in which they are listed for people.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 21] = [
         Self::Kv,
         Self::R2,
         Self::D1,
@@ -95,7 +110,13 @@ impl Kind {
         Self::Domain,
         Self::CacheRule,
         Self::Worker,
+        Self::Package,
+        Self::Directory,
         Self::File,
+        Self::Unit,
+        Self::Container,
+        Self::TunnelConnector,
+        Self::EdgeRuntime,
     ];
 
     /// The word used in definitions and addresses.
@@ -115,7 +136,13 @@ impl Kind {
             Self::Domain => "domain",
             Self::CacheRule => "cache_rule",
             Self::Worker => "worker",
+            Self::Package => "package",
+            Self::Directory => "directory",
             Self::File => "file",
+            Self::Unit => "unit",
+            Self::Container => "container",
+            Self::TunnelConnector => "tunnel_connector",
+            Self::EdgeRuntime => "edge_runtime",
         }
     }
 
@@ -124,10 +151,57 @@ impl Kind {
         matches!(self, Self::Kv | Self::R2 | Self::D1 | Self::Queue | Self::DispatchNamespace)
     }
 
+    /// Whether its instances live on hosts.
+    pub fn is_of_hosts(self) -> bool {
+        matches!(
+            self,
+            Self::Package
+                | Self::Directory
+                | Self::File
+                | Self::Unit
+                | Self::Container
+                | Self::TunnelConnector
+                | Self::EdgeRuntime
+        )
+    }
+
+    /// Whether it needs a whole system: a host whose paths are taken beneath a folder has none of its own.
+    pub fn needs_a_system(self) -> bool {
+        self.is_of_hosts() && !matches!(self, Self::Directory | Self::File)
+    }
+
+    /// Whether being there already is no reason not to take it over: nothing of it is overwritten, and nothing of it goes
+    /// when it is no longer defined.
+    pub fn is_shared(self) -> bool {
+        self == Self::Package
+    }
+
+    /// What becomes of an instance on a host that is no longer defined, for people; `None` for what lives elsewhere.
+    pub fn when_it_goes(self) -> Option<&'static str> {
+        Some(match self {
+            Self::Package => {
+                "removed by dpkg, its configuration kept; one that was there before, or that another environment wants, stays"
+            }
+            Self::Directory => "removed where it is empty; else it stays, with a warning, and is no longer seen to",
+            Self::File => "deleted, its last 10 versions kept on the host; one that was edited since stays, and the plan says so",
+            Self::Unit => {
+                "stopped, disabled, its text deleted; one that was edited since stays, and so does one that a package brings, as it is"
+            }
+            Self::Container => "stopped and removed; its volumes and its image stay",
+            Self::TunnelConnector => "stopped and disabled; its unit, its token and its rules are deleted",
+            Self::EdgeRuntime => {
+                "stopped and disabled; its unit and its token are deleted, and what was deployed stays in `/var/lib`"
+            }
+            _ => return None,
+        })
+    }
+
     /// How an instance is known as ours.
     pub fn identity(self) -> Identity {
         match self {
-            Self::Worker | Self::File | Self::Dns | Self::CacheRule => Identity::Mark,
+            Self::Worker | Self::Dns | Self::CacheRule => Identity::Mark,
+            // The manifest on the host is the mark.
+            _ if self.is_of_hosts() => Identity::Mark,
             _ => Identity::Id,
         }
     }
@@ -145,7 +219,9 @@ impl Kind {
             | Self::Dns
             | Self::CacheRule => Renaming::InPlace,
             Self::R2 | Self::D1 | Self::DispatchNamespace => Renaming::Refused,
-            Self::Domain | Self::Worker | Self::File => Renaming::Replaced,
+            Self::Domain | Self::Worker => Renaming::Replaced,
+            Self::Package | Self::Directory | Self::File | Self::Unit => Renaming::Replaced,
+            Self::Container | Self::TunnelConnector | Self::EdgeRuntime => Renaming::Replaced,
         }
     }
 
@@ -156,12 +232,13 @@ impl Kind {
             Self::Queue | Self::QueueConsumer => "queue_name",
             Self::Domain => "hostname",
             Self::Worker => "script",
-            Self::File => "path",
+            Self::Directory | Self::File => "path",
             Self::CacheRule => "ref",
             Self::DispatchNamespace => "namespace_name",
             Self::R2 | Self::D1 | Self::Hyperdrive | Self::Tunnel | Self::VpcService | Self::MtlsCertificate | Self::Dns => {
                 "name"
             }
+            Self::Package | Self::Unit | Self::Container | Self::TunnelConnector | Self::EdgeRuntime => "name",
         }
     }
 
@@ -176,9 +253,9 @@ impl Kind {
             Self::VpcService => ("vpc_service", "service_id", "id"),
             Self::MtlsCertificate => ("mtls_certificate", "certificate_id", "id"),
             Self::DispatchNamespace => ("dispatch_namespace", "namespace", "name"),
-            Self::QueueConsumer | Self::Tunnel | Self::Dns | Self::Domain | Self::CacheRule | Self::Worker | Self::File => {
-                return None;
-            }
+            Self::QueueConsumer | Self::Tunnel | Self::Dns | Self::Domain | Self::CacheRule | Self::Worker => return None,
+            Self::Package | Self::Directory | Self::File | Self::Unit => return None,
+            Self::Container | Self::TunnelConnector | Self::EdgeRuntime => return None,
         };
         Some(Bound { sort, field, attribute })
     }
@@ -210,7 +287,8 @@ impl Kind {
             Self::Worker => matches!(field, "modules" | "compatibility_flags" | "assets"),
             Self::File => field == "secrets",
             Self::MtlsCertificate => field == SUPERSEDED,
-            _ => false,
+            // The executor shows what it was asked for, and nobody adds to that.
+            _ => self.is_of_hosts(),
         }
     }
 
@@ -243,7 +321,7 @@ impl Kind {
 
     /// Whether the absence of `field` in a definition means "as it is", not "none".
     pub fn is_left_alone(self, field: &str) -> bool {
-        self == Self::File && matches!(field, "owner" | "group")
+        matches!(self, Self::Directory | Self::File) && matches!(field, "owner" | "group")
     }
 }
 

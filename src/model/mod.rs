@@ -34,7 +34,7 @@ pub use diagnostic::{Diagnostic, Related, Severity};
 pub use digest::{Content, Digest, ParseDigestError, canonical_digest};
 pub use inputs::{Inputs, Recorder};
 pub use interval::{IntervalError, parse_interval};
-pub use kind::{Bound, Identity, Kind, Renaming, SUPERSEDED};
+pub use kind::{Bound, INTERRUPTED, Identity, Kind, Renaming, SUPERSEDED};
 pub use marker::Marker;
 pub use memory::MemoryTree;
 pub use name::{EnvironmentName, NameError, ResourceName, TargetName, TenantName};
@@ -43,8 +43,8 @@ pub use retry::Retry;
 pub use revision::{ParseRevisionError, Revision};
 pub use secret::{Secret, SecretError, SecretResolver, SecretScope};
 pub use spec::{
-    Assets, Binding, FileSpec, Migration, Module, ModuleType, PlatformSpec, Probe, Purge, PurgeMode, Rollout, Route, Spec,
-    TRAFFIC, WorkerSpec, placeholder, token_label, traffic, with_traffic,
+    Assets, Binding, DANGERS, FileSpec, HostedSpec, Migration, Module, ModuleType, PlatformSpec, Probe, Purge, PurgeMode,
+    RESTART_ON, Rollout, Route, Spec, TRAFFIC, WorkerSpec, placeholder, token_label, traffic, with_traffic,
 };
 pub use target::{ApiToken, CloudflareTarget, Connect, EdgeTarget, HostTarget, Offline, SshTarget, Target, TargetKind};
 pub use tree::{Entry, EntryMode, Tree, TreeError};

@@ -38,9 +38,9 @@ impl TargetKind {
     /// Whether resources of `kind` can live there.
     pub fn takes(&self, kind: Kind) -> bool {
         match self {
-            Self::Cloudflare(_) => kind != Kind::File,
+            Self::Cloudflare(_) => !kind.is_of_hosts(),
             Self::Edge(_) => Self::edge_takes(kind),
-            Self::Host(_) => kind == Kind::File,
+            Self::Host(host) => kind.is_of_hosts() && (host.root.is_none() || !kind.needs_a_system()),
         }
     }
 
@@ -56,7 +56,9 @@ impl TargetKind {
             | Kind::Hyperdrive
             | Kind::VpcService
             | Kind::MtlsCertificate => true,
-            Kind::Tunnel | Kind::DispatchNamespace | Kind::Dns | Kind::Domain | Kind::CacheRule | Kind::File => false,
+            Kind::Tunnel | Kind::DispatchNamespace | Kind::Dns | Kind::Domain | Kind::CacheRule => false,
+            Kind::Package | Kind::Directory | Kind::File | Kind::Unit => false,
+            Kind::Container | Kind::TunnelConnector | Kind::EdgeRuntime => false,
         }
     }
 

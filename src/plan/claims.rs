@@ -109,7 +109,7 @@ fn follow_workers(wanted: &mut Desired, target: &TargetName, inherited: &BTreeMa
                 script.clone_from(claim);
             }
         }
-        Spec::File(_) => {}
+        Spec::File(_) | Spec::Hosted(_) => {}
     }
 }
 

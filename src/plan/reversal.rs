@@ -72,7 +72,9 @@ pub(super) fn reversal(evidence: &Evidence<'_>) -> Reversal {
                 _ => {}
             }
             let drifted = evidence.action == Action::Update && evidence.why.iter().any(|why| why.cause == Cause::Drift);
-            if evidence.action == Action::Adopt {
+            if evidence.action == Action::Adopt && differences(evidence.before, evidence.after).is_empty() {
+                // Nothing is overwritten: it is only ours from now on.
+            } else if evidence.action == Action::Adopt {
                 found.add(Reversibility::WithLoss, "what somebody else put there is overwritten, and no revision holds it");
             } else if drifted {
                 found.add(
@@ -100,6 +102,11 @@ fn deleted(evidence: &Evidence<'_>, found: &mut Reversal) {
         Kind::Hyperdrive | Kind::VpcService | Kind::MtlsCertificate | Kind::DispatchNamespace => {
             found.add(Reversibility::WithLoss, "a new one has another id");
         }
+        Kind::Container => {
+            found
+                .add(Reversibility::WithLoss, "what it wrote into its own files, and its log, is gone with it; its volumes stay");
+        }
+        Kind::Package => found.add(Reversibility::WithLoss, "what is installed again may be another version"),
         Kind::Domain => found.add(Reversibility::WithLoss, "its certificate is issued again"),
         _ => {}
     }

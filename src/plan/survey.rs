@@ -246,18 +246,18 @@ fn stand<'a>(survey: &mut Survey<'a>, input: &Input<'a>, names: &Names<'_>, key:
     survey.wanted.insert(key.clone(), Wanted { desired, standing, owned, from, takes_from });
 }
 
-/// Why the file `present` is not deleted although we own it: Git cannot give back what a person wrote into it, and the
-/// executor refuses to.
+/// Why what is `present` on a host is not deleted although we own it: Git cannot give back what a person wrote into it, and
+/// the executor refuses to.
 fn not_as_left(key: &InstanceKey, owned: &Owned, present: &Present) -> Option<String> {
-    let content = |properties: &Properties| properties.get("content").cloned();
-    match key.address.kind {
-        Kind::File if present.owner.as_ref() != Some(&key.address) => {
-            Some("the host has no record that it is ours; delete it by hand if it is not needed".to_owned())
-        }
-        Kind::File => (content(&present.properties) != content(&owned.properties))
-            .then(|| "it was edited since it was applied; delete it by hand if it is not needed".to_owned()),
-        _ => None,
+    if !key.address.kind.is_of_hosts() {
+        return None;
     }
+    if present.owner.as_ref() != Some(&key.address) {
+        return Some("the host has no record that it is ours; delete it by hand if it is not needed".to_owned());
+    }
+    let content = |properties: &Properties| properties.get("content").cloned();
+    (content(&present.properties) != content(&owned.properties))
+        .then(|| "it was edited since it was applied; delete it by hand if it is not needed".to_owned())
 }
 
 fn placed<'a>(present: &'a Present, owned: Option<&Owned>, kind: Kind, claim: &str) -> Standing<'a> {

@@ -82,6 +82,8 @@ pub enum Outcome {
     Conflict(String),
     /// It may have been carried out, in whole or in part.
     Unknown(ProviderError),
+    /// It was not begun, since the order for this instance, before it in the same call, was not carried out.
+    NotBegun(InstanceKey),
 }
 
 /// What is there after an order was carried out; goes into the inventory. For a delete, empty.
@@ -146,8 +148,9 @@ pub trait Provider: Send + Sync {
         false
     }
 
-    /// Carries out orders that do not depend on each other, at most [`Provider::batch`] of them; one outcome for each,
-    /// in their order. The caller has made their intents durable.
+    /// Carries out orders, at most [`Provider::batch`] of them; one outcome for each, in their order. They do not depend on
+    /// each other, or stand in the order in which they do where the provider orders by itself. The caller has made their
+    /// intents durable.
     fn carry_out<'a>(&'a self, orders: &'a [Order]) -> BoxFuture<'a, Vec<Outcome>>;
 
     /// Does what follows a change to `spec` and is harmless to repeat, where nobody saw the end of the change. What could not be
@@ -164,6 +167,11 @@ pub trait Provider: Send + Sync {
     fn token<'a>(&'a self, tunnel: &'a ResourceName, _id: &'a str) -> BoxFuture<'a, Result<Token, ProviderError>> {
         let message = format!("the target of `tunnel.{tunnel}` has no tunnels");
         Box::pin(async move { Err(ProviderError::new(message, Retry::Stalled)) })
+    }
+
+    /// Whether one call takes orders of which one needs another, and begins none before what it needs is done.
+    fn orders_by_itself(&self) -> bool {
+        false
     }
 
     /// How many orders one call takes.

@@ -5,6 +5,7 @@
 //! **Invariant:** nothing that a watched repository says can change a setting: what the daemon trusts is decided on its
 //! own machine.
 
+use std::collections::BTreeSet;
 use std::net::{Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -12,7 +13,7 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use crate::document::did_you_mean;
-use crate::model::{Diagnostic, parse_interval};
+use crate::model::{DANGERS, Diagnostic, parse_interval};
 
 /// The settings, complete and checked.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -47,6 +48,10 @@ pub struct Settings {
     pub build_tools: Vec<PathBuf>,
     /// How long one build may take.
     pub build_timeout: Duration,
+    /// The engine of Docker on this machine, as `DOCKER_HOST` names it, where it is not Docker's own default.
+    pub docker: Option<String>,
+    /// What containers may ask for of all that gives them the host: words of [`DANGERS`].
+    pub containers: BTreeSet<String>,
     /// Where agents are listened for; nowhere where this is not said.
     pub agents: Option<Agents>,
     /// How hosts are reached.
@@ -134,6 +139,8 @@ struct SettingsToml {
     agents: Option<AgentsToml>,
     #[serde(default)]
     hosts: HostsToml,
+    #[serde(default)]
+    containers: ContainersToml,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -143,6 +150,14 @@ struct HostsToml {
     ssh_key: Option<PathBuf>,
     known_hosts: Option<PathBuf>,
     concurrency: Option<std::num::NonZeroUsize>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ContainersToml {
+    docker: Option<String>,
+    #[serde(default)]
+    allow: Vec<toml::Spanned<String>>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -216,7 +231,7 @@ pub fn load(file: Option<&Path>, default_data: PathBuf, overrides: Overrides) ->
 
 fn parse(path: &str, text: &str, default_data: PathBuf, overrides: Overrides) -> Result<Settings, SettingsError> {
     let written: SettingsToml = toml::from_str(text).map_err(|error| SettingsError::Faults(vec![fault(path, &error)]))?;
-    let SettingsToml { data, repository, secrets, policy, build, agents, hosts } = written;
+    let SettingsToml { data, repository, secrets, policy, build, agents, containers, hosts } = written;
     let HostsToml { ssh_config, ssh_key, known_hosts, concurrency } = hosts;
     let concurrency = concurrency.map_or(HOSTS_AT_ONCE, std::num::NonZeroUsize::get);
     let interval = |written: &Option<toml::Spanned<String>>| match written {
@@ -238,6 +253,12 @@ fn parse(path: &str, text: &str, default_data: PathBuf, overrides: Overrides) ->
         }
         None => None,
     };
+    let unknown = containers.allow.iter().find(|word| !DANGERS.contains(&word.get_ref().as_str()));
+    if let Some(word) = unknown {
+        let message = format!("`{}` is nothing that a container can be allowed", word.get_ref());
+        let hint = did_you_mean(word.get_ref(), DANGERS).unwrap_or_else(|| format!("write any of {}", DANGERS.join(", ")));
+        return Err(SettingsError::Faults(vec![Diagnostic::error(path, Some(word.span()), message).hint(hint)]));
+    }
     Ok(Settings {
         data: overrides.data.or(data).unwrap_or(default_data),
         remote: overrides.remote.or(repository.remote),
@@ -256,6 +277,8 @@ fn parse(path: &str, text: &str, default_data: PathBuf, overrides: Overrides) ->
         build_timeout: build_timeout.unwrap_or(BUILD_TIMEOUT),
         agents,
         hosts: Hosts { ssh_config, ssh_key, known_hosts, concurrency },
+        docker: containers.docker,
+        containers: containers.allow.into_iter().map(toml::Spanned::into_inner).collect(),
     })
 }
 
@@ -306,6 +329,7 @@ mod tests {
             ("datta = 1", "unknown field"),
             ("[repository]\npoll = \"1y\"", "not an interval"),
             ("[build]\ntimeout = \"x\"", "interval"),
+            ("[containers]\nallow = [\"everything\"]", "nothing that a container can be allowed"),
             ("x", ""),
         ] {
             let Err(SettingsError::Faults(faults)) = read(text, Overrides::default()) else { panic!("{text} was accepted") };

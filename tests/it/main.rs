@@ -11,6 +11,7 @@ mod demo;
 mod edge;
 mod fleet;
 mod host;
+mod hosted;
 mod house;
 mod import;
 mod pace;

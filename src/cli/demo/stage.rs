@@ -149,6 +149,8 @@ pub(super) fn start_daemon(places: Places, edges: Edges) -> Result<Stage, Failur
         build_timeout: crate::settings::BUILD_TIMEOUT,
         agents: None,
         hosts: crate::settings::Hosts::default(),
+        docker: None,
+        containers: std::collections::BTreeSet::new(),
     };
     let stop = CancellationToken::new();
     let mut context = daemon::context(settings.clone(), stop.clone(), Box::new(super::super::output::progress))

@@ -29,7 +29,7 @@ mod domain;
 mod hyperdrive;
 mod kv;
 mod mtls_certificate;
-mod names;
+pub(super) mod names;
 mod queue;
 mod r2;
 mod tunnel;

@@ -82,7 +82,7 @@ pub(super) fn address(text: &str) -> Result<String, Refused> {
 }
 
 /// A host name of an ingress rule; its first label may be `*`.
-pub(super) fn hostname(text: &str) -> Result<String, Refused> {
+pub(in crate::definition) fn hostname(text: &str) -> Result<String, Refused> {
     let bare = text.strip_prefix("*.").unwrap_or(text);
     if bare.contains('.') && is_domain(bare) {
         return Ok(text.to_owned());
@@ -91,7 +91,7 @@ pub(super) fn hostname(text: &str) -> Result<String, Refused> {
 }
 
 /// Where an ingress rule leads. Source: developers.cloudflare.com, "Ingress rules: supported protocols".
-pub(super) fn service(text: &str) -> Result<String, Refused> {
+pub(in crate::definition) fn service(text: &str) -> Result<String, Refused> {
     const SCHEMES: [&str; 7] = ["http://", "https://", "tcp://", "ssh://", "rdp://", "smb://", "unix:/"];
     let status = text.strip_prefix("http_status:").and_then(|code| code.parse::<u16>().ok());
     let leads = SCHEMES.iter().any(|scheme| text.strip_prefix(scheme).is_some_and(|rest| !rest.is_empty()));
@@ -107,7 +107,7 @@ pub(super) fn service(text: &str) -> Result<String, Refused> {
 }
 
 /// The path of an ingress rule: a regular expression.
-pub(super) fn path(text: &str) -> Result<String, Refused> {
+pub(in crate::definition) fn path(text: &str) -> Result<String, Refused> {
     if (1..=1_000).contains(&text.len()) && !text.chars().any(is_deceptive) {
         return Ok(text.to_owned());
     }

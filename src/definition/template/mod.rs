@@ -41,6 +41,15 @@ pub(super) struct Rendered {
     pub(super) tokens: BTreeSet<ResourceName>,
 }
 
+/// What the values that a template places may be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Values {
+    /// Anything.
+    AsTheyAre,
+    /// What a unit takes as it is: a value neither begins a line of its own nor means anything to systemd.
+    InUnit,
+}
+
 /// What is wrong with a template, and where in it.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct TemplateFault {
@@ -50,10 +59,15 @@ pub(super) struct TemplateFault {
 }
 
 /// Renders `source`.
-pub(super) fn render(source: &str, context: &serde_json::Value, known: &Known<'_>) -> Result<Rendered, TemplateFault> {
+pub(super) fn render(
+    source: &str,
+    context: &serde_json::Value,
+    known: &Known<'_>,
+    values: Values,
+) -> Result<Rendered, TemplateFault> {
     check_statements(source)?;
     let used = Arc::new(Mutex::new(Vec::new()));
-    let mut engine = engine(known, &used);
+    let mut engine = engine(known, &used, values);
     engine.set_fuel(Some(FUEL));
     let template = engine.template_from_named_str("template", source).map_err(|error| fault(&error, source))?;
     let mut output = Bounded(Vec::new());
@@ -78,7 +92,7 @@ pub(super) fn render(source: &str, context: &serde_json::Value, known: &Known<'_
     Ok(rendered)
 }
 
-fn engine<'a>(known: &Known<'_>, used: &Arc<Mutex<Vec<SecretUse>>>) -> Environment<'a> {
+fn engine<'a>(known: &Known<'_>, used: &Arc<Mutex<Vec<SecretUse>>>, values: Values) -> Environment<'a> {
     let mut engine = Environment::empty();
     engine.set_undefined_behavior(UndefinedBehavior::Strict);
     engine.set_auto_escape_callback(|_| AutoEscape::None);
@@ -119,7 +133,13 @@ fn engine<'a>(known: &Known<'_>, used: &Arc<Mutex<Vec<SecretUse>>>) -> Environme
         if text.contains(MARK) || text.to_lowercase().contains("trunkline-secret") {
             return Err(Error::new(ErrorKind::InvalidOperation, MISUSE));
         }
-        minijinja::escape_formatter(out, state, value)
+        match values {
+            Values::AsTheyAre => minijinja::escape_formatter(out, state, value),
+            Values::InUnit if text.chars().any(char::is_control) => {
+                Err(Error::new(ErrorKind::InvalidOperation, "a value in a unit is one line, without control characters"))
+            }
+            Values::InUnit => out.write_str(&text.replace('%', "%%")).map_err(|_| Error::from(ErrorKind::WriteFailure)),
+        }
     });
     engine
 }
@@ -246,14 +266,28 @@ mod tests {
     use super::*;
 
     fn rendered(source: &str) -> Result<Rendered, TemplateFault> {
+        rendered_as(source, Values::AsTheyAre)
+    }
+
+    fn rendered_as(source: &str, values: Values) -> Result<Rendered, TemplateFault> {
         let context = serde_json::json!({
             "environment": "production", "tenant": "default", "target": { "name": "fra1", "region": null, "labels": {} },
-            "vars": { "port": 80, "names": ["a", "b"], "big": "x".repeat(100_000) },
+            "vars": { "port": 80, "names": ["a", "b"], "big": "x".repeat(100_000), "evil": "x\nExecStartPost=/bin/id", "half": "50%n" },
         });
         let secrets = ["db", "api"].map(|name| name.parse().unwrap()).into();
         let on = |targets: &[&str]| targets.iter().map(|target| target.parse().unwrap()).collect();
         let tunnels = [("edge".parse().unwrap(), on(&["main"])), ("both".parse().unwrap(), on(&["main", "other"]))].into();
-        render(source, &context, &Known { secrets: &secrets, tunnels })
+        render(source, &context, &Known { secrets: &secrets, tunnels }, values)
+    }
+
+    #[test]
+    fn a_value_adds_no_line_and_no_specifier_to_a_unit() {
+        assert!(rendered("{{ vars.evil }}").is_ok());
+        for evil in ["Environment=A={{ vars.evil }}", "{{ vars['evil'] | trim }}", "{{ {'a': vars.evil} }}"] {
+            let text = rendered_as(evil, Values::InUnit).map(|rendered| rendered.text);
+            assert!(text.as_ref().is_err() || !text.as_ref().unwrap().contains('\n'), "{evil}: {text:?}");
+        }
+        assert_eq!(rendered_as("{{ vars.half }} {{ vars.port }} %i", Values::InUnit).unwrap().text, "50%%n 80 %i");
     }
 
     #[test]

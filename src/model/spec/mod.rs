@@ -3,6 +3,7 @@
 //! Goes in: what the definitions say, checked. Comes out: [`Properties`], with marks in the place of secrets.
 
 mod file;
+mod hosted;
 mod platform;
 mod rollout;
 mod worker;
@@ -11,12 +12,14 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
+use super::address::InstanceKey;
 use super::digest::Content;
 use super::kind::Kind;
 use super::name::ResourceName;
-use super::value::{Properties, SecretMark, Value};
+use super::value::{Pending, Properties, SecretMark, TOKEN, Value};
 
 pub use file::{FileSpec, placeholder, token_label};
+pub use hosted::{DANGERS, HostedSpec, RESTART_ON};
 pub use platform::PlatformSpec;
 pub use rollout::{Probe, Rollout, TRAFFIC, traffic, with_traffic};
 pub use worker::{Assets, Binding, Migration, Module, ModuleType, Purge, PurgeMode, Route, WorkerSpec};
@@ -31,6 +34,8 @@ pub enum Spec {
     Platform(PlatformSpec),
     /// A file.
     File(FileSpec),
+    /// What else lives on a host.
+    Hosted(HostedSpec),
 }
 
 impl Spec {
@@ -40,6 +45,7 @@ impl Spec {
             Self::Worker(_) => Kind::Worker,
             Self::Platform(platform) => platform.sort,
             Self::File(_) => Kind::File,
+            Self::Hosted(hosted) => hosted.sort,
         }
     }
 
@@ -49,6 +55,7 @@ impl Spec {
             Self::Worker(worker) => &worker.script,
             Self::Platform(platform) => &platform.claim,
             Self::File(file) => &file.path,
+            Self::Hosted(hosted) => &hosted.claim,
         }
     }
 
@@ -58,6 +65,7 @@ impl Spec {
             Self::Worker(worker) => claim.clone_into(&mut worker.script),
             Self::Platform(platform) => platform.rename(claim),
             Self::File(file) => claim.clone_into(&mut file.path),
+            Self::Hosted(hosted) => hosted.rename(claim),
         }
     }
 
@@ -74,6 +82,16 @@ impl Spec {
                 .collect(),
             Self::Platform(platform) => platform.secrets.values().cloned().collect(),
             Self::File(file) => file.secrets.clone(),
+            Self::Hosted(hosted) => hosted.secrets.values().cloned().collect(),
+        }
+    }
+
+    /// The tunnels whose tokens an apply reads, by their keys, and where each of them is.
+    pub fn tokens(&self) -> BTreeMap<ResourceName, InstanceKey> {
+        match self {
+            Self::Worker(_) | Self::Platform(_) => BTreeMap::new(),
+            Self::File(file) => file.tokens.clone(),
+            Self::Hosted(hosted) => hosted.tokens.values().map(|tunnel| (tunnel.address.name.clone(), tunnel.clone())).collect(),
         }
     }
 
@@ -86,6 +104,7 @@ impl Spec {
             }
             Self::Platform(platform) => platform.contents(),
             Self::File(file) => [file.content].into(),
+            Self::Hosted(hosted) => hosted.contents(),
         }
     }
 
@@ -97,12 +116,19 @@ impl Spec {
             Self::Worker(worker) => worker.properties(marks),
             Self::Platform(platform) => platform.properties(marks),
             Self::File(file) => file.properties(marks),
+            Self::Hosted(hosted) => hosted.properties(marks),
         }
     }
 }
 
 fn secret_value(name: &ResourceName, marks: &BTreeMap<ResourceName, SecretMark>) -> Value {
     Value::Secret { mark: marks.get(name).cloned().unwrap_or(SecretMark::Unknown) }
+}
+
+/// What stands for the token of a tunnel is known to that, once it is there.
+fn token_value(tunnel: &InstanceKey) -> Value {
+    let InstanceKey { address, target } = tunnel.clone();
+    Value::Pending { pending: Pending { address, attribute: TOKEN.to_owned(), target: Some(target) } }
 }
 
 fn table<const N: usize>(entries: [(&str, Value); N]) -> Value {

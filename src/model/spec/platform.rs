@@ -17,7 +17,7 @@ use crate::model::value::{Properties, SecretMark, Value};
 /// A thing of the platform.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PlatformSpec {
-    /// Its kind: neither a Worker nor a file.
+    /// Its kind: neither a Worker nor of hosts.
     pub sort: Kind,
     /// What it is called at the target; for the kinds whose name is the claim, also in `fields` under
     /// [`Kind::claim_field`].
@@ -74,7 +74,7 @@ impl PlatformSpec {
     }
 }
 
-fn put(table: &mut Properties, path: &[&str], value: Value) {
+pub(super) fn put(table: &mut Properties, path: &[&str], value: Value) {
     match path {
         [] => {}
         [last] => drop(table.insert((*last).to_owned(), value)),
@@ -87,7 +87,7 @@ fn put(table: &mut Properties, path: &[&str], value: Value) {
     }
 }
 
-fn gather(value: &Value, found: &mut BTreeSet<Content>) {
+pub(super) fn gather(value: &Value, found: &mut BTreeSet<Content>) {
     match value {
         Value::Content { content } => drop(found.insert(*content)),
         Value::List(items) => items.iter().for_each(|item| gather(item, found)),

@@ -1,4 +1,4 @@
-//! Files on a host, through the executor of [`crate::agent`], by the channel that the host's definition asks for.
+//! What lives on a host, through the executor of [`crate::agent`], by the channel that the host's definition asks for.
 //!
 //! Goes in: lookups and approved orders. Comes out: what is there, and one outcome for each order; one request to the
 //! host for all of them.
@@ -11,6 +11,7 @@ mod order;
 mod present;
 mod render;
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,16 +19,16 @@ use std::time::Duration;
 use chrono::Utc;
 use futures_util::future::BoxFuture;
 
-use crate::agent::{Answer, Fault, FileResult, Request, Task, VERSION};
+use crate::agent::{Answer, Fault, Order as Sent, OrderResult, Policy, Request, Task, VERSION};
 use crate::link::Hub;
-use crate::model::{EnvironmentId, HostTarget, ObservedState, Retry, SecretResolver};
-use crate::provider::{Order, Outcome, Provider, ProviderError, Query, Receipt};
+use crate::model::{EnvironmentId, HostTarget, InstanceKey, Kind, Observed, ObservedState, Retry, SecretResolver, Spec};
+use crate::provider::{Lookup, Order, Outcome, Provider, ProviderError, Query, Receipt};
 
 use channel::{Channel, Lost};
 pub use channel::{ChannelOptions, Channels};
 
 /// How many orders go to a host at once: their bytes are in memory together.
-const BATCH: usize = 1024;
+const BATCH: usize = 4096;
 
 /// What a host provider needs.
 pub struct Options {
@@ -41,11 +42,17 @@ pub struct Options {
     pub agents: Option<Arc<Hub>>,
     /// Which holder of the store this is: a host refuses an earlier one.
     pub epoch: u64,
+    /// Drift is put right, and not only reported.
+    pub heals: bool,
     /// Where the manifests of a host without `root` are kept, such as `/var/lib/trunkline`. A host with a root keeps
     /// them in its own `var/lib/trunkline`.
     pub state: PathBuf,
     /// The ways to hosts that all environments share.
     pub channels: Channels,
+    /// The engine of Docker, where it is not Docker's own default.
+    pub docker: Option<String>,
+    /// What containers may ask for of all that gives them the host.
+    pub containers: BTreeSet<String>,
 }
 
 /// One host, for one environment.
@@ -53,7 +60,10 @@ pub struct HostProvider {
     environment: EnvironmentId,
     secrets: Arc<dyn SecretResolver>,
     channel: Box<dyn Channel>,
+    /// What the daemon allows the executors that it starts itself.
+    policy: Policy,
     epoch: u64,
+    heals: bool,
 }
 
 /// Makes the provider; looks at nothing yet.
@@ -61,30 +71,46 @@ pub struct HostProvider {
 /// # Errors
 /// Where the host's root is not an absolute path.
 pub fn connect(options: Options) -> Result<HostProvider, ProviderError> {
-    let Options { target, environment, secrets, agents, epoch, state, channels } = options;
+    let Options { target, environment, secrets, agents, epoch, heals, state, channels, docker, containers } = options;
     if let Some(root) = target.root.as_deref().filter(|root| !root.is_absolute()) {
         let message = format!("the host's root `{}` is not an absolute path", root.display());
         return Err(ProviderError::new(message, Retry::Stalled).hint("give the whole path, from `/`"));
     }
-    Ok(HostProvider { environment, secrets, channel: channel::open(target, (state, agents), &channels), epoch })
+    let policy = Policy { docker, containers, ..Policy::local(target.root.clone(), state) };
+    let channel = channel::open(target, (&policy, agents), &channels);
+    Ok(HostProvider { environment, secrets, channel, policy, epoch, heals })
 }
 
 impl HostProvider {
+    /// Why a container is not planned for: the daemon's own say, before anything is done. The host of an agent has its say too.
+    fn refused(&self, lookup: &Lookup) -> Option<String> {
+        let Some(Spec::Hosted(hosted)) = &lookup.spec else { return None };
+        let refused: Vec<&str> = self.policy.forbidden(&hosted.fields).into_iter().collect();
+        (hosted.sort == Kind::Container && !refused.is_empty()).then(|| {
+            format!(
+                "it asks for {}, which gives it the host; the daemon's own settings allow that by name, under `[containers]`",
+                refused.join(", ")
+            )
+        })
+    }
+
     async fn ask(&self, task: Task) -> Result<Answer, Lost> {
-        self.channel.ask(Request { version: VERSION, environment: self.environment.clone(), task }).await
+        self.channel.ask(Request { version: VERSION, environment: self.environment.clone(), heals: self.heals, task }).await
     }
 }
 
 impl Provider for HostProvider {
     fn observe<'a>(&'a self, query: &'a Query) -> BoxFuture<'a, Result<ObservedState, ProviderError>> {
         Box::pin(async move {
-            let files = query.instances.iter().map(|(key, lookup)| present::query(key, lookup)).collect();
-            match self.ask(Task::Observe { files }).await.map_err(|lost| lost.error)? {
+            let queries = query.instances.iter().map(|(key, lookup)| present::query(key, lookup)).collect();
+            match self.ask(Task::Observe { queries }).await.map_err(|lost| lost.error)? {
                 Answer::Observed(answers) => {
                     let now = Utc::now();
                     let answers = answers.into_iter().filter_map(|answer| {
                         let lookup = query.instances.get(&answer.key)?;
-                        Some((answer.key, present::observed(lookup, answer.found, now)))
+                        let refused = self.refused(lookup).map(Observed::Unknown);
+                        let observed = refused.unwrap_or_else(|| present::observed(lookup, answer.found, now));
+                        Some((answer.key, observed))
                     });
                     Ok(answers.collect())
                 }
@@ -96,28 +122,43 @@ impl Provider for HostProvider {
 
     fn carry_out<'a>(&'a self, orders: &'a [Order]) -> BoxFuture<'a, Vec<Outcome>> {
         Box::pin(async move {
+            let mut outcomes: Vec<Option<Outcome>> = orders.iter().map(|_| None).collect();
+            let mut sent: Vec<(usize, Draft)> = Vec::new();
             let mut prepared = Vec::new();
-            let mut outcomes: Vec<Option<Outcome>> = Vec::new();
-            let mut receipts = Vec::new();
-            for order in orders {
-                match order::prepare(order, &*self.secrets) {
-                    Ok((order, receipt)) => {
-                        receipts.push((outcomes.len(), receipt));
-                        prepared.push(order);
-                        outcomes.push(None);
+            for (at, order) in orders.iter().enumerate() {
+                let before = order::before(orders, at);
+                // Where each of those is in the request; one that is not in it was refused here.
+                let after = before.iter().map(|before| sent.iter().position(|(at, _)| at == before).ok_or(*before)).collect();
+                let order = match after {
+                    Ok(after) => order::prepare(order, &*self.secrets).map(|(what, draft)| (Sent { after, what }, draft)),
+                    Err(before) => {
+                        outcomes[at] = Some(Outcome::NotBegun(orders[before].change.key.clone()));
+                        continue;
                     }
-                    Err(error) => outcomes.push(Some(Outcome::Refused(error))),
+                };
+                match order {
+                    Ok((order, draft)) => {
+                        sent.push((at, draft));
+                        prepared.push(order);
+                    }
+                    Err(error) => outcomes[at] = Some(Outcome::Refused(error)),
                 }
             }
             if !prepared.is_empty() {
+                let places: Vec<usize> = sent.iter().map(|(at, _)| *at).collect();
+                let key = |position: usize| places.get(position).map(|at| orders[*at].change.key.clone());
                 let answer = self.ask(Task::Apply { epoch: self.epoch, orders: prepared }).await;
-                for ((index, receipt), outcome) in receipts.into_iter().zip(results(answer)) {
-                    outcomes[index] = Some(outcome.unwrap_or_else(|fingerprint| Outcome::Done(receipt.finish(fingerprint))));
+                for ((at, draft), result) in sent.into_iter().zip(results(answer)) {
+                    outcomes[at] = Some(result.outcome(draft, &key));
                 }
             }
             let missing = || Outcome::Unknown(ProviderError::new("the host executor gave no answer for it", Retry::Transient));
             outcomes.into_iter().map(|outcome| outcome.unwrap_or_else(missing)).collect()
         })
+    }
+
+    fn orders_by_itself(&self) -> bool {
+        true
     }
 
     fn batch(&self) -> usize {
@@ -129,24 +170,38 @@ impl Provider for HostProvider {
     }
 }
 
-/// One for each order that was sent: the outcome, or the fingerprint of what is done. Endless where the answer is one
-/// for all of them.
-fn results(answer: Result<Answer, Lost>) -> Box<dyn Iterator<Item = Result<Outcome, String>> + Send> {
-    let result = |result| match result {
-        FileResult::Done { fingerprint } => Err(fingerprint),
-        FileResult::Refused(fault) => Ok(Outcome::Refused(error(fault))),
-        FileResult::Conflict(message) => Ok(Outcome::Conflict(message)),
-        FileResult::Unknown(fault) => Ok(Outcome::Unknown(error(fault))),
-    };
+/// One for each order that was sent; endless where the answer is one for all of them.
+fn results(answer: Result<Answer, Lost>) -> Box<dyn Iterator<Item = Became> + Send> {
     match answer {
-        Ok(Answer::Applied(results)) => Box::new(results.into_iter().map(result)),
-        Ok(Answer::Refused(fault)) => Box::new(std::iter::repeat_with(move || Ok(Outcome::Refused(error(fault.clone()))))),
+        Ok(Answer::Applied(results)) => Box::new(results.into_iter().map(Became::Of)),
+        Ok(Answer::Refused(fault)) => Box::new(std::iter::repeat_with(move || Became::Of(OrderResult::Refused(fault.clone())))),
         Ok(Answer::Observed(_)) => Box::new(std::iter::empty()),
-        Err(Lost { error, begun }) => Box::new(std::iter::repeat_with(move || {
-            let message = crate::provider::chain(&error);
-            let error = ProviderError { message, hint: error.hint.clone(), retry: error.retry, source: None };
-            Ok(if begun { Outcome::Unknown(error) } else { Outcome::Refused(error) })
-        })),
+        Err(lost) => Box::new(std::iter::repeat_with(move || Became::Lost(lost.again()))),
+    }
+}
+
+/// What became of an order that was sent.
+enum Became {
+    /// The executor says so.
+    Of(OrderResult),
+    /// Nobody says.
+    Lost(Lost),
+}
+
+impl Became {
+    fn outcome(self, draft: Draft, key: &dyn Fn(usize) -> Option<InstanceKey>) -> Outcome {
+        match self {
+            Self::Of(OrderResult::Done { fingerprint, warnings }) => Outcome::Done(draft.finish(fingerprint, warnings)),
+            Self::Of(OrderResult::Refused(fault)) => Outcome::Refused(error(fault)),
+            Self::Of(OrderResult::Conflict(message)) => Outcome::Conflict(message),
+            Self::Of(OrderResult::Unknown(fault)) => Outcome::Unknown(error(fault)),
+            Self::Of(OrderResult::NotBegun(before)) => match key(before) {
+                Some(key) => Outcome::NotBegun(key),
+                None => Outcome::Unknown(ProviderError::new("the host executor waited for no order of ours", Retry::Transient)),
+            },
+            Self::Lost(Lost { begun: true, error }) => Outcome::Unknown(error),
+            Self::Lost(Lost { begun: false, error }) => Outcome::Refused(error),
+        }
     }
 }
 
@@ -156,11 +211,11 @@ fn error(fault: Fault) -> ProviderError {
     ProviderError { message, hint, retry, source: cause.map(Into::into) }
 }
 
-/// What is known of a file before it is written.
+/// What is known of an order before it is carried out.
 struct Draft(Receipt);
 
 impl Draft {
-    fn finish(self, fingerprint: String) -> Receipt {
-        Receipt { fingerprint, ..self.0 }
+    fn finish(self, fingerprint: String, warnings: Vec<String>) -> Receipt {
+        Receipt { fingerprint, warnings, ..self.0 }
     }
 }

@@ -1,44 +1,82 @@
 //! An approved order as the executor takes it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Draft, render};
-use crate::agent::{FileOrder, FileTask, FileWrite, Payload};
+use crate::agent::{FileOrder, FileTask, FileWrite, Ordered, Payload, ThingOrder, Wanted};
 use crate::model::{
-    FileSpec, InstanceKey, Properties, ResourceName, Retry, Secret, SecretMark, SecretResolver, Spec, Value, token_label,
+    Content, FileSpec, HostedSpec, InstanceKey, Kind, Properties, RESTART_ON, ResourceName, Retry, Secret, SecretMark,
+    SecretResolver, Spec, TOKEN, token_label,
 };
-use crate::plan::Action;
+use crate::plan::{Action, resolve_pending};
 use crate::provider::{Order, ProviderError, Receipt};
+
+/// The positions of those of `orders` that the one at `at` comes after: all changes of those instances that stand before it.
+pub(super) fn before(orders: &[Order], at: usize) -> Vec<usize> {
+    let waits_for = &orders[at].change.after_changes;
+    (0..at).filter(|position| waits_for.contains(&orders[*position].change.key)).collect()
+}
 
 /// The order with its bytes, and what the receipt will say.
 ///
 /// # Errors
-/// Where a secret cannot be opened, or the order is not for a file: certainly nothing was done.
-pub(super) fn prepare(order: &Order, secrets: &dyn SecretResolver) -> Result<(FileOrder, Draft), ProviderError> {
+/// Where a secret cannot be opened, or the order is not for a host: certainly nothing was done.
+pub(super) fn prepare(order: &Order, secrets: &dyn SecretResolver) -> Result<(Ordered, Draft), ProviderError> {
     let change = &order.change;
     let stalled = |message: String| ProviderError::new(message, Retry::Stalled);
-    let (path, task, receipt) = match (&order.spec, change.action) {
-        (_, Action::Delete) => (change.claim.clone(), FileTask::Delete, Receipt::default()),
-        (Some(spec @ Spec::File(file)), _) => {
-            let marks = marks(file, secrets);
-            let mut properties = spec.properties(&marks);
-            let written = write(order, file, marks, secrets)?;
-            stand_for(&mut properties, &written.secrets);
-            (file.path.clone(), FileTask::Write(Box::new(written)), Receipt { properties, ..Receipt::default() })
-        }
-        (Some(spec), _) => return Err(stalled(format!("a {} cannot live on a host", spec.kind()))),
-        (None, _) => return Err(stalled(format!("the order for `{}` does not say what is desired", change.key))),
-    };
     let from = change.from.clone().map(|address| InstanceKey { address, target: change.key.target.clone() });
-    let order = FileOrder {
-        key: change.key.clone(),
-        from,
-        path,
-        precondition: change.precondition.clone(),
-        marker: order.marker.clone(),
-        task,
-    };
-    Ok((order, Draft(receipt)))
+    let (key, precondition, marker) = (change.key.clone(), change.precondition.clone(), order.marker.clone());
+    match (&order.spec, change.action) {
+        (_, Action::Delete) if change.key.address.kind == Kind::File => {
+            let (path, task) = (change.claim.clone(), FileTask::Delete);
+            Ok((Ordered::File(FileOrder { key, from, path, precondition, marker, task }), Draft(Receipt::default())))
+        }
+        (_, Action::Delete) => {
+            let claim = change.claim.clone();
+            let order = ThingOrder { key, from, claim, precondition, marker, wanted: None };
+            Ok((Ordered::Thing(order), Draft(Receipt::default())))
+        }
+        (Some(spec @ Spec::File(file)), _) => {
+            let marks = marks(&file.secrets, secrets);
+            let properties = known(order, &spec.properties(&marks))?;
+            let receipt = Receipt { properties, ..Receipt::default() };
+            let (path, task) = (file.path.clone(), FileTask::Write(Box::new(write(order, file, marks, secrets)?)));
+            Ok((Ordered::File(FileOrder { key, from, path, precondition, marker, task }), Draft(receipt)))
+        }
+        (Some(spec @ Spec::Hosted(hosted)), _) => {
+            let properties = known(order, &spec.properties(&marks(&spec.secrets(), secrets)))?;
+            let wanted = wanted(order, hosted, properties.clone(), secrets)?;
+            let claim = hosted.claim.clone();
+            let order = ThingOrder { key, from, claim, precondition, marker, wanted: Some(Box::new(wanted)) };
+            Ok((Ordered::Thing(order), Draft(Receipt { properties, ..Receipt::default() })))
+        }
+        (Some(spec), _) => Err(stalled(format!("a {} cannot live on a host", spec.kind()))),
+        (None, _) => Err(stalled(format!("the order for `{}` does not say what is desired", change.key))),
+    }
+}
+
+/// What a thing is to be like, with the bytes and the values that it needs.
+fn wanted(order: &Order, hosted: &HostedSpec, fields: Properties, secrets: &dyn SecretResolver) -> Result<Wanted, ProviderError> {
+    let mut contents = BTreeMap::new();
+    for content in (Spec::Hosted(hosted.clone())).contents() {
+        let bytes = order.contents.get(&content.sha256).ok_or_else(|| missing(&hosted.claim, content))?;
+        contents.insert(content.sha256, Payload::new(Secret::new(bytes.to_vec())));
+    }
+    let mut values = BTreeMap::new();
+    // What only starts a thing anew is not sent along.
+    for (path, name) in hosted.secrets.iter().filter(|(path, _)| !path.starts_with(RESTART_ON)) {
+        let value = secrets.resolve(name).map_err(|error| {
+            ProviderError::new(format!("`{}` cannot be given its secrets", hosted.claim), Retry::Stalled)
+                .hint("check the identity that the daemon was given, and seal the value anew with `trunkline secrets set`")
+                .source(error)
+        })?;
+        values.insert(path.clone(), Payload::new(value));
+    }
+    Ok(Wanted { fields, contents, values })
+}
+
+fn missing(name: &str, content: Content) -> ProviderError {
+    ProviderError::new(format!("the content of `{name}` is not in the bundle ({})", content.sha256.short()), Retry::Stalled)
 }
 
 fn write(
@@ -48,9 +86,7 @@ fn write(
     secrets: &dyn SecretResolver,
 ) -> Result<FileWrite, ProviderError> {
     let FileSpec { path, content, secrets: _, tokens: _, mode, owner, group, validate } = file;
-    let bytes = order.contents.get(&content.sha256).ok_or_else(|| {
-        ProviderError::new(format!("the content of `{path}` is not in the bundle ({})", content.sha256.short()), Retry::Stalled)
-    })?;
+    let bytes = order.contents.get(&content.sha256).ok_or_else(|| missing(path, *content))?;
     let values = values(order, file, secrets)?;
     let bytes = if values.is_empty() { Secret::new(bytes.to_vec()) } else { render::fill(path, bytes, &values)? };
     let of_tokens = order.tokens.iter().map(|(tunnel, token)| (token_label(tunnel), token.mark.clone()));
@@ -66,9 +102,9 @@ fn write(
     })
 }
 
-fn marks(file: &FileSpec, secrets: &dyn SecretResolver) -> BTreeMap<ResourceName, SecretMark> {
+fn marks(names: &BTreeSet<ResourceName>, secrets: &dyn SecretResolver) -> BTreeMap<ResourceName, SecretMark> {
     let mark = |name: &ResourceName| secrets.mark(name).map_or(SecretMark::Unknown, SecretMark::Hmac);
-    file.secrets.iter().map(|name| (name.clone(), mark(name))).collect()
+    names.iter().map(|name| (name.clone(), mark(name))).collect()
 }
 
 /// The values that take the place of placeholders, by what they are called.
@@ -92,9 +128,15 @@ fn values(order: &Order, file: &FileSpec, secrets: &dyn SecretResolver) -> Resul
     Ok(values)
 }
 
-/// What stands for each value, as it was written.
-fn stand_for(properties: &mut Properties, marks: &BTreeMap<String, SecretMark>) {
-    if let Some(Value::Table(secrets)) = properties.get_mut("secrets") {
-        secrets.extend(marks.iter().map(|(name, mark)| (name.clone(), Value::Secret { mark: mark.clone() })));
-    }
+/// The properties with what stands for each token that was read.
+fn known(order: &Order, properties: &Properties) -> Result<Properties, ProviderError> {
+    let attributes = |tunnel: &InstanceKey| {
+        let token = order.tokens.get(&tunnel.address.name)?;
+        Some([(TOKEN.to_owned(), token.mark.as_attribute())].into())
+    };
+    let key = &order.change.key;
+    resolve_pending(properties, &attributes, &key.target).map_err(|pending| {
+        let message = format!("{key} needs the {} of {}, which was not read", pending.attribute, pending.address);
+        ProviderError::new(message, Retry::Transient)
+    })
 }

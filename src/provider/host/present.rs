@@ -4,20 +4,29 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Utc};
 
-use crate::agent::{FileQuery, Found, FoundContent, FoundFile};
-use crate::model::{Evidence, FileSpec, InstanceKey, Observed, Present, Properties, SecretMark, Spec, Value};
+use crate::agent::{FileQuery, Found, FoundContent, FoundFile, FoundThing, Query, ThingQuery};
+use crate::model::{
+    Address, Evidence, FileSpec, InstanceKey, Kind, Marker, Observed, Present, Properties, SecretMark, Spec, Value,
+};
 use crate::provider::Lookup;
 
 /// The query for one instance.
-pub(super) fn query(key: &InstanceKey, lookup: &Lookup) -> FileQuery {
-    FileQuery {
+pub(super) fn query(key: &InstanceKey, lookup: &Lookup) -> Query {
+    if key.address.kind != Kind::File {
+        let fields = match &lookup.spec {
+            Some(Spec::Hosted(hosted)) => hosted.fields.clone(),
+            _ => Properties::new(),
+        };
+        return Query::Thing(ThingQuery { key: key.clone(), claim: lookup.claim.clone(), fields });
+    }
+    Query::File(FileQuery {
         key: key.clone(),
         path: lookup.claim.clone(),
         secret: spec(lookup).is_some_and(|spec| !spec.values().is_empty())
             || lookup.owned.as_ref().is_some_and(|owned| owned.properties.contains_key("secrets")),
         owner: word(lookup, "owner"),
         group: word(lookup, "group"),
-    }
+    })
 }
 
 /// How the definition, or else what was applied, calls the owner or the group; `None` where neither says.
@@ -38,6 +47,10 @@ pub(super) fn observed(lookup: &Lookup, found: Found, now: DateTime<Utc>) -> Obs
     let file = match found {
         Found::Absent => return Observed::Absent,
         Found::Unknown(reason) => return Observed::Unknown(reason),
+        Found::Thing(thing) => {
+            let FoundThing { fields, fingerprint, owned_by, marker } = *thing;
+            return present(fields, fingerprint, owned_by, marker, now);
+        }
         Found::File(file) => *file,
     };
     let FoundFile { content, mode, owner, group, fingerprint, owned_by, marker } = file;
@@ -66,12 +79,16 @@ pub(super) fn observed(lookup: &Lookup, found: Found, now: DateTime<Utc>) -> Obs
             properties.insert(field.to_owned(), Value::text(value));
         }
     }
-    Observed::Present(Box::new(Present {
-        properties,
-        attributes: BTreeMap::new(),
-        fingerprint,
-        owner: owned_by,
-        marker,
-        evidence: Evidence::DeepRead(now),
-    }))
+    present(properties, fingerprint, owned_by, marker, now)
+}
+
+fn present(
+    properties: Properties,
+    fingerprint: String,
+    owner: Option<Address>,
+    marker: Option<Marker>,
+    now: DateTime<Utc>,
+) -> Observed {
+    let (attributes, evidence) = (BTreeMap::new(), Evidence::DeepRead(now));
+    Observed::Present(Box::new(Present { properties, attributes, fingerprint, owner, marker, evidence }))
 }

@@ -76,6 +76,26 @@ fn every_key_that_covers_a_field_is_one_of_the_schema() {
     assert!(property(&schema, "queue", "consumer.nonsense").is_none());
 }
 
+/// The kinds of hosts, which no API has lists of: their keys, as the schema describes them.
+fn of_hosts() -> String {
+    let schema = json_schema();
+    let mut page = String::from(
+        "\n# Kinds of hosts\n\nTheir keys, as the schema describes them. Each is observed field by field, checked before anything stops, and put back\nwhere a change of it does not come up; what a change replaces is kept on the host.\n",
+    );
+    for kind in Kind::ALL {
+        let Some(goes) = kind.when_it_goes() else { continue };
+        let reference = schema["properties"][kind.as_str()]["additionalProperties"]["$ref"].as_str().unwrap();
+        let table = &schema["$defs"][reference.rsplit('/').next().unwrap()];
+        let described = |value: &Value| value["description"].as_str().unwrap().split_whitespace().collect::<Vec<_>>().join(" ");
+        write!(page, "\n## `{kind}`\n\n{}\n\nWhen it is no longer defined: {goes}.\n\n| key | |\n|---|---|\n", described(table))
+            .unwrap();
+        for (key, value) in table["properties"].as_object().unwrap() {
+            writeln!(page, "| `{key}` | {} |", described(value).replace('|', "\\|")).unwrap();
+        }
+    }
+    page
+}
+
 #[test]
 fn every_field_that_cannot_be_given_is_refused_by_name_with_the_reason() {
     let environment = EnvironmentId::of_default("p".parse().unwrap());
@@ -113,6 +133,7 @@ fn the_page_of_kinds_says_so() {
             How::Refused(reason) => writeln!(page, "| `{field}` | refused: {reason} |").unwrap(),
         }
     }
+    page.push_str(&of_hosts());
     let file = repository().join("docs/kinds.md");
     if std::env::var_os("UPDATE_EXPECT").is_some() {
         std::fs::write(&file, &page).unwrap();

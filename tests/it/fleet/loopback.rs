@@ -20,6 +20,9 @@ fn over(root: &Path, target: HostTarget, channels: Channels) -> Stage {
     let options = Options {
         agents: None,
         epoch: 1,
+        docker: None,
+        containers: Default::default(),
+        heals: true,
         target,
         environment: stage.environment.clone(),
         secrets: stage.secrets.clone(),

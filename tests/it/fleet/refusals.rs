@@ -28,6 +28,9 @@ fn stage(target: HostTarget, channels: &Channels) -> Stage {
     let options = Options {
         agents: None,
         epoch: 1,
+        docker: None,
+        containers: Default::default(),
+        heals: true,
         target,
         environment: stage.environment.clone(),
         secrets: stage.secrets.clone(),

@@ -224,7 +224,7 @@ async fn a_broken_manifest_stops_everything_and_is_not_overwritten() {
     stage.apply("a", &file("/etc/a", "one")).await;
     let manifest = "/var/lib/trunkline/default/production/manifest.json";
     let good = stage.read(manifest);
-    for broken in ["", "{\"secret\":", "[]", &good.replace("\"format\": 1", "\"format\": 2")] {
+    for broken in ["", "{\"secret\":", "[]", &good.replace("\"format\": 2", "\"format\": 3")] {
         stage.write(manifest, broken);
         assert!(stage.provider.observe(&Default::default()).await.is_err());
         let order = stage.order_of("b", Action::Create, Precondition::Absent, Some(&file("/etc/b", "b")), "/etc/b");

@@ -36,11 +36,14 @@ impl Stage {
         let options = Options {
             agents: None,
             epoch: 1,
+            heals: true,
             target: HostTarget { connect: Connect::Local, root: Some(root.to_owned()), offline: Default::default() },
             environment: environment.clone(),
             secrets: secrets.clone(),
             state: PathBuf::from("/nonexistent"),
             channels: Default::default(),
+            docker: None,
+            containers: BTreeSet::new(),
         };
         let provider = connect(options).unwrap();
         Self { root: root.to_owned(), environment, provider, secrets, owned: BTreeMap::new() }
@@ -254,6 +257,7 @@ pub(crate) fn shown(outcome: &Outcome) -> String {
         Outcome::Conflict(message) => format!("conflict: {message}"),
         Outcome::Refused(error) => format!("refused: {error}: {:?} ({:?})", error.source, error.hint),
         Outcome::Unknown(error) => format!("unknown: {error}: {:?}", error.source),
+        Outcome::NotBegun(needed) => format!("not begun: {needed}"),
     }
 }
 

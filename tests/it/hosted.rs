@@ -1,0 +1,10 @@
+//! What lives on hosts besides files, on machines of the fleet with a real systemd, by the program itself, which runs on the
+//! machine (`connect = "local"`). Containers are on the engine of the fleet, and the program runs here.
+
+mod containers;
+mod directories;
+mod here;
+mod packages;
+mod services;
+pub(crate) mod site;
+mod units;
