@@ -47,8 +47,8 @@ impl Keep {
             return execute(request, policy);
         }
         let Task::Apply { epoch, orders } = &request.task else { return execute(request, policy) };
-        let kept: Vec<(Vec<InstanceKey>, Option<Zeroizing<Vec<u8>>>)> =
-            orders.iter().map(|order| (keys(&order.what), written(*epoch, &request.environment, &order.what))).collect();
+        let note = |order: &Order| (keys(&order.what), written(*epoch, &request.environment, &order.what));
+        let kept: Vec<_> = orders.iter().map(note).collect();
         let environment = request.environment.clone();
         let answer = execute(request, policy);
         if let Answer::Applied(results) = &answer {

@@ -343,7 +343,6 @@ async fn kinds_that_the_host_does_not_name_are_refused_there() {
     assert_eq!(fleet.enrol("a", &token).status, 0);
     std::fs::create_dir_all(fleet.machine("a").join("etc")).unwrap();
     let _agent = fleet.agent("a", "[\"/etc\"]");
-    let refused =
-        |status: &Value| status["message"].as_str().is_some_and(|m| m.contains("allows no package"));
+    let refused = |status: &Value| status["message"].as_str().is_some_and(|m| m.contains("allows no package"));
     fleet.world.wait("production", refused).await;
 }

@@ -11,6 +11,7 @@
 #![allow(clippy::zombie_processes, reason = "a panic ends the test, and the test binary with it")]
 
 mod platform;
+mod programs;
 mod rig;
 mod search;
 mod sinks;

@@ -175,3 +175,14 @@ fn short_lived_processes_and_files_are_seen() {
         assert!(sinks.iter().any(|sink| sink.kind == kind && !needles.search(&sink.bytes).is_empty()), "{kind:?}");
     }
 }
+
+/// Which sink a file of the data folder is.
+pub(super) fn data(path: &Path) -> Option<Kind> {
+    let text = path.to_str().unwrap();
+    Some(match () {
+        () if text.ends_with("-wal") || text.ends_with("-shm") => Kind::Wal,
+        () if text.contains(".git/") => Kind::GitFile,
+        () if text.ends_with("store.sqlite3") => Kind::Store,
+        () => Kind::Data,
+    })
+}
