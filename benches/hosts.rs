@@ -57,13 +57,13 @@ fn main() {
 fn ours(way: &str, host: &str, root: &Path, sshd: &Sshd, count: usize) -> [usize; 3] {
     let site = Site::new(&sshd.user_key());
     site.write("fleet/host.toml", &format!("[host.web]\n{host}"));
-    site.write("environments/production.toml", &definitions(count, "first"));
+    write(&site, count);
     site.commit("All files");
     let mut times = [Duration::ZERO; 3];
     let (mut commands, connections) = ([0; 3], sshd.connections());
     for step in 0..3 {
         if step == 2 {
-            site.write("environments/production.toml", &definitions(count, "then"));
+            site.write("files/f0", &format!("{:1>1024}", "then"));
             site.commit("One of them");
         }
         let (start, before) = (Instant::now(), sshd.commands());
@@ -78,14 +78,14 @@ fn ours(way: &str, host: &str, root: &Path, sshd: &Sshd, count: usize) -> [usize
     commands
 }
 
-fn definitions(count: usize, last: &str) -> String {
-    (0..count).fold(String::new(), |mut text, n| {
-        let word = if n == 0 { last } else { "same" };
-        let line = format!("{word} {n} ");
-        let content = line.repeat(1024 / line.len() + 1);
-        writeln!(text, "[file.f{n}]\npath = \"/srv/f{n}\"\ncontent = \"{}\"", &content[..1024]).unwrap();
+/// A file of the repository for each, and what says where they go.
+fn write(site: &Site, count: usize) {
+    let text = (0..count).fold(String::new(), |mut text, n| {
+        writeln!(text, "[file.f{n}]\npath = \"/srv/f{n}\"\nsource = \"files/f{n}\"").unwrap();
+        site.write(&format!("files/f{n}"), &format!("{n:0>1024}"));
         text
-    })
+    });
+    site.write("environments/production.toml", &text);
 }
 
 fn sources(folder: &Path, count: usize) {
