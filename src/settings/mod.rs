@@ -324,8 +324,19 @@ mod tests {
     }
 
     #[test]
+    fn hosts_are_reached_as_the_file_says() {
+        let text = "[hosts]\nssh_key = \"/etc/trunkline/ssh-key\"\nknown_hosts = \"/etc/trunkline/known\"\nconcurrency = 3\n";
+        let Hosts { ssh_config, ssh_key, known_hosts, concurrency } = read(text, Overrides::default()).unwrap().hosts;
+        assert_eq!((ssh_config, concurrency), (None, 3));
+        assert_eq!(ssh_key.as_deref(), Some(Path::new("/etc/trunkline/ssh-key")));
+        assert_eq!(known_hosts.as_deref(), Some(Path::new("/etc/trunkline/known")));
+        assert_eq!(read("", Overrides::default()).unwrap().hosts, Hosts::default());
+    }
+
+    #[test]
     fn faults_are_named_with_their_place() {
         for (text, expected) in [
+            ("[hosts]\nconcurrency = 0", "nonzero"),
             ("datta = 1", "unknown field"),
             ("[repository]\npoll = \"1y\"", "not an interval"),
             ("[build]\ntimeout = \"x\"", "interval"),

@@ -118,6 +118,15 @@ impl Host {
         self.wait();
     }
 
+    /// The same while nobody can see it: what was connected to it is not told.
+    pub(crate) fn restart_unseen(&self) {
+        self.plug(false);
+        let output = docker(&["restart", "-t", "5", &self.name]);
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        self.plug(true);
+        self.wait();
+    }
+
     /// A new machine with the same name, address and key: nothing that was on it is there.
     pub(crate) fn replace(&self) {
         let made = bed().arg("reset").arg(&self.name).output().unwrap();

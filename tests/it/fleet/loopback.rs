@@ -181,6 +181,10 @@ fn a_connection_lost_in_mid_apply_is_settled_and_seen_before_anything_is_done_ag
     assert!(!apply.wait().unwrap().success());
     let condition = site.condition();
     assert!(condition.starts_with("Reconciling") && condition.contains("was lost while its executor was at work"), "{condition}");
+    // Nobody says that it was not done: the journal holds both as open.
+    let status = site.run(&["status", "--output", "json"]).out;
+    let status: serde_json::Value = serde_json::from_str(&status).unwrap();
+    assert_eq!(status["environments"][0]["unresolved"].as_array().map(Vec::len), Some(2), "{status}");
     // The executor went on to its end by itself; what it did is found, not done again.
     std::thread::sleep(std::time::Duration::from_secs(5));
     assert_eq!(std::fs::read_to_string(root.path().join("slow")).unwrap(), "s");

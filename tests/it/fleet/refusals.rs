@@ -95,7 +95,9 @@ async fn a_connection_that_died_while_it_was_kept_is_made_anew() {
     stage.apply("a", &file("/etc/a", "b")).await;
     host.run(&["pkill", "-KILL", "-f", "sshd: root"]);
     stage.apply("a", &file("/etc/a", "c")).await;
-    assert_eq!(host.read("/etc/a"), "c");
+    host.restart_unseen();
+    stage.apply("a", &file("/etc/a", "d")).await;
+    assert_eq!(host.read("/etc/a"), "d");
 }
 
 #[tokio::test]

@@ -27,7 +27,7 @@ impl Sshd {
         let config = format!(
             "ListenAddress 127.0.0.1\nPort {port}\nHostKey {}\nAuthorizedKeysFile {}\nPidFile none\nStrictModes no\nUsePAM no\n\
              PasswordAuthentication no\nKbdInteractiveAuthentication no\nPermitRootLogin prohibit-password\nLogLevel VERBOSE\n\
-             MaxStartups 100:30:200\nMaxSessions 100\n",
+             MaxStartups 100:30:200\nMaxSessions 100\nSubsystem sftp internal-sftp\n",
             path("host"),
             path("authorized")
         );

@@ -132,3 +132,29 @@ impl Drop for Shared {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt as _;
+
+    use super::*;
+
+    #[test]
+    fn no_more_hosts_are_talked_to_at_once_than_was_said() {
+        let channels = Channels::new(ChannelOptions { concurrency: 2, ..ChannelOptions::default() });
+        let copy = channels.clone();
+        let (first, _second) = (channels.turn().now_or_never().unwrap(), copy.turn().now_or_never().unwrap());
+        assert!(copy.turn().now_or_never().is_none());
+        drop(first);
+        assert!(copy.turn().now_or_never().is_some());
+    }
+
+    #[test]
+    fn the_folder_of_connections_is_ours_alone_and_goes_with_them() {
+        let channels = Channels::default();
+        let path = channels.folder().unwrap().path().to_owned();
+        assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o700);
+        drop(channels);
+        assert!(!path.exists());
+    }
+}
