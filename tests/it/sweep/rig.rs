@@ -6,13 +6,12 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::Duration;
 
-use crate::proxy::Proxy;
-use crate::world::{Daemon, Ran, World};
-
 use super::platform;
 use super::programs::{at_trace, edge, wrap_git};
 use super::search::{Needles, quoted, random};
 use super::sinks::{Kind, Sampler, Sink, data, folder, objects};
+use crate::proxy::Proxy;
+use crate::world::{Daemon, Ran, World};
 
 /// The sinks into which the control is leaked.
 pub(super) const KINDS: [Kind; 15] = [
@@ -328,8 +327,7 @@ vars = {{ greeting = "hello" }}
     /// What was found where it must not be, and the kinds of sink in which the control was found.
     pub(super) fn search(mut self, control: &str) -> (Vec<String>, BTreeSet<Kind>) {
         let sampler = self.sampler.take().unwrap();
-        let _ = self.edge.kill();
-        let _ = self.edge.wait();
+        let _ = (self.edge.kill(), self.edge.wait());
         self.sinks.extend(sampler.stop());
         self.read_data();
         // Objects that are packed into deltas are looked at as well.
@@ -396,7 +394,6 @@ vars = {{ greeting = "hello" }}
 
 impl Drop for Rig {
     fn drop(&mut self) {
-        let _ = self.edge.kill();
-        let _ = self.edge.wait();
+        let _ = (self.edge.kill(), self.edge.wait());
     }
 }
