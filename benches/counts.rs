@@ -1,4 +1,5 @@
-//! What a commit costs in Git objects read and files parsed, by the size of the repository: `cargo bench --bench counts`.
+//! What a commit costs in Git objects read, files parsed and calls of the API, by the size of the repository: `cargo bench
+//! --bench counts`, or `cargo bench --bench counts -- calls` for the calls alone.
 //!
 //! Two repositories of 10, 100 and 1,000: so many definition files in one environment, and so many environments of one file
 //! each. For each commit the daemon does what it does when it is woken (fetch, a pass for every environment), and these are
@@ -7,14 +8,26 @@
 //! new commit, place by place; that grows with the repository and reads nothing.
 //!
 //! Objects and parses must not grow with the size; an unchanged commit must parse and write nothing. The command fails if they do.
+//!
+//! Then an account of 10, 100 and 1,000 Workers with some of every other kind in two zones, on an edge that stores them and runs
+//! none: what a pass that changes nothing reads, which is bounded and the same but for further pages of a list; what one that
+//! is due reads more, with its turn of what no list shows; and what a changed var writes.
 
+#[path = "../tests/it/counts/everything.rs"]
+#[allow(dead_code, reason = "the tests use more of it")]
+mod everything;
+#[path = "../tests/it/proxy.rs"]
+#[allow(dead_code, reason = "the tests use more of it")]
+mod proxy;
 mod stage;
 
 use std::path::Path;
 use std::time::Instant;
 
+use proxy::Proxy;
 use stage::Outcome;
 use stage::figures::show;
+use stage::programs::{Daemon, TOKEN, seal, start_edge};
 use stage::repository::Repository;
 use stage::sized;
 use trunkline::reconcile::Context;
@@ -40,6 +53,13 @@ struct Step {
 
 fn main() -> Outcome<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    let mut faults = if std::env::args().any(|word| word == "calls") { Vec::new() } else { sizes(&runtime)? };
+    faults.extend(runtime.block_on(calls())?);
+    if faults.is_empty() { Ok(()) } else { Err(faults.join("; ").into()) }
+}
+
+/// What grows with the size of the repository and should not.
+fn sizes(runtime: &tokio::runtime::Runtime) -> Outcome<Vec<String>> {
     let one_environment = [
         Step {
             what: "one definition file",
@@ -79,7 +99,7 @@ fn main() -> Outcome<()> {
             }
         }
     }
-    if faults.is_empty() { Ok(()) } else { Err(faults.join("; ").into()) }
+    Ok(faults)
 }
 
 async fn measure(
@@ -131,6 +151,73 @@ async fn measure(
     repository.push()?;
     count("nothing that is read").await?;
     Ok(counts)
+}
+
+/// The calls of passes by the number of Workers; what is wrong with them.
+async fn calls() -> Outcome<Vec<String>> {
+    show("");
+    show(
+        "Workers   first pass: calls      ms   nothing new: reads      ms   of these further pages   a look that is due   one var: writes",
+    );
+    let (mut faults, mut flat) = (Vec::new(), Vec::new());
+    for size in SIZES {
+        let folder = tempfile::tempdir()?;
+        let edge = start_edge(&folder.path().join("edge"), None)?;
+        let address = edge.endpoint.trim_start_matches("http://").split('/').next().unwrap_or_default().parse()?;
+        let proxy = Proxy::start(address).await;
+        let repository = Repository::make(folder.path())?;
+        let what = ("1h", everything::EVERY);
+        for (path, text) in everything::files(&format!("http://{}/client/v4", proxy.address), size, what) {
+            repository.write(path, &text)?;
+        }
+        let daemon = Daemon::new(folder.path(), &repository)?;
+        for secret in [("edge-token", TOKEN)].into_iter().chain(everything::SECRETS) {
+            seal(&repository, &daemon, "production", secret)?;
+        }
+        let context = sized::context_of(folder.path(), &repository, Some(daemon.identity()))?;
+        let look = async |from: &str, to: &str| -> Outcome<(usize, usize, f64)> {
+            let text = std::fs::read_to_string(repository.clone.join(everything::FILE))?;
+            repository.write(everything::FILE, &text.replacen(from, to, 1))?;
+            repository.commit(to)?;
+            repository.push()?;
+            proxy.reset();
+            let begun = Instant::now();
+            sized::look(&context).await?;
+            let took = begun.elapsed().as_secs_f64() * 1e3;
+            let (all, writes) = (proxy.calls().len(), proxy.writes().len());
+            Ok((all - writes, writes, took))
+        };
+        let first = look("[environment]", "[environment]\n# The first revision.").await?;
+        let nothing = look("[kv.a]", "# Nothing new.\n[kv.a]").await?;
+        for mut record in context.store.environments()? {
+            record.observed_at = record.observed_at.map(|at| at - std::time::Duration::from_secs(7_200));
+            context.store.put_environment(&record)?;
+        }
+        // Due, and nothing new: what has its turn are cache rules and databases, which come first, or Workers.
+        let due = look("[kv.b]", "# Nothing new here either.\n[kv.b]").await?;
+        let one = look("\"at 7\"", "\"at last\"").await?;
+        let pages = (size + everything::FURTHER).div_ceil(100) - 1;
+        show(&format!(
+            "{size:>7} {:>19} {:>7.0} {:>20} {:>7.0} {pages:>24} {:>20} {:>17}",
+            first.0 + first.1,
+            first.2,
+            nothing.0,
+            nothing.2,
+            due.0 + due.1,
+            one.1
+        ));
+        if nothing.0 > everything::MOST + pages || nothing.1 > 0 {
+            faults.push(format!("{size} Workers: {} reads and {} writes with nothing new", nothing.0, nothing.1));
+        }
+        if one.1 != 2 {
+            faults.push(format!("{size} Workers: a var costs {} writes", one.1));
+        }
+        flat.push((nothing.0 - pages, due.0 + due.1 - pages));
+    }
+    if flat.iter().any(|of_size| *of_size != flat[0]) {
+        faults.push("the calls grow with the number of Workers".to_owned());
+    }
+    Ok(faults)
 }
 
 /// Objects read, files parsed, files read, ever.

@@ -106,7 +106,8 @@
 //! | `boundary` | the named boundaries of an apply, at which the crash tests kill the process; nothing without their feature | — |
 //! | `build` | a project's own bundler, isolated, without network: a request of the definitions to the modules of a Worker; what was built, by its digest | model, document |
 //! | `agent` | the host executor: what is on a host, and changing it | model, plan, boundary |
-//! | `provider` | observe and change the sorts of target behind one trait: the REST API of Cloudflare and the edge, hosts | model, plan, agent, boundary |
+//! | `link` | agents that dial out: the certificate authority, enrolment, renewal and revocation, the connections that requests travel on | model, agent |
+//! | `provider` | observe and change the sorts of target behind one trait: the REST API of Cloudflare and the edge, hosts | model, plan, agent, link, boundary |
 //! | `store` | durable records: journal, inventory, bundles | model, plan, record |
 //! | `apply` | an approved plan carried out: intents before calls, outcomes with the inventory | model, plan, policy, record, boundary, provider, store |
 //! | `trigger` | why to look: watch, poll, schedule; one closed enum, and the queue that lets bursts coalesce | model |
@@ -133,6 +134,7 @@ pub mod definition;
 pub mod document;
 pub mod edge;
 pub mod import;
+pub mod link;
 pub mod model;
 pub mod plan;
 pub mod policy;

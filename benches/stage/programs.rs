@@ -54,7 +54,7 @@ pub(crate) fn start_edge(folder: &Path, workerd: Option<&Path>) -> Outcome<EdgeP
     let token_file = folder.join("token");
     std::fs::write(&token_file, TOKEN)?;
     let mut command = Command::new(PROGRAM);
-    command.args(["edge", "--listen", "127.0.0.1:0", "--http", "127.0.0.1:0", "--private-network"]);
+    command.args(["edge", "--listen", "127.0.0.1:0", "--http", "127.0.0.1:0", "--private-network", "--stand-in"]);
     command.arg("--data").arg(folder.join("data")).arg("--token-file").arg(&token_file);
     match workerd {
         Some(workerd) => command.arg("--workerd").arg(workerd),
@@ -101,7 +101,8 @@ impl Daemon {
         Ok(daemon)
     }
 
-    fn identity(&self) -> PathBuf {
+    /// What opens its secrets.
+    pub(crate) fn identity(&self) -> PathBuf {
         self.folder.join("identity")
     }
 
@@ -168,17 +169,18 @@ pub(crate) fn write_example(
         let environment = file.parent().and_then(Path::file_name).and_then(|name| name.to_str()).unwrap_or_default();
         let secrets = document.get("secret").and_then(|s| s.as_table());
         for (name, _) in secrets.into_iter().flatten() {
-            seal(repository, daemon, environment, name)?;
+            seal(repository, daemon, environment, (name, TOKEN))?;
         }
     }
     Ok(())
 }
 
-fn seal(repository: &Repository, daemon: &Daemon, environment: &str, name: &str) -> Outcome<()> {
+/// Writes a secret of an environment into the clone.
+pub(crate) fn seal(repository: &Repository, daemon: &Daemon, environment: &str, (name, value): (&str, &str)) -> Outcome<()> {
     let mut command = daemon.command("secrets");
     command.args(["set", environment, name, "--folder"]).arg(&repository.clone);
     let mut child = command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn()?;
-    child.stdin.take().ok_or("no standard input")?.write_all(TOKEN.as_bytes())?;
+    child.stdin.take().ok_or("no standard input")?.write_all(value.as_bytes())?;
     let output = child.wait_with_output()?;
     if output.status.success() { Ok(()) } else { Err(String::from_utf8_lossy(&output.stderr).into()) }
 }

@@ -1,6 +1,6 @@
 //! Repositories of a chosen size, and a daemon's insides on them: no process, no loop, only what a pass works with.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use tokio_util::sync::CancellationToken;
 use trunkline::model::{EnvironmentId, Revision};
@@ -72,6 +72,11 @@ pub(crate) fn many_environments(repository: &Repository, root: &Path, environmen
 
 /// What a daemon with its data in `folder` works with. No records are pushed: they would be read back.
 pub(crate) fn context(folder: &Path, repository: &Repository) -> Outcome<Context> {
+    context_of(folder, repository, None)
+}
+
+/// The same with an identity that opens secrets.
+pub(crate) fn context_of(folder: &Path, repository: &Repository, identity: Option<PathBuf>) -> Outcome<Context> {
     // Whoever is first installs it.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let settings = Settings {
@@ -84,12 +89,13 @@ pub(crate) fn context(folder: &Path, repository: &Repository) -> Outcome<Context
         push_records: false,
         askpass: None,
         ssh_command: None,
-        identity: None,
+        identity,
         pinned_policies: None,
         max_deletes: 5,
         max_delete_percent: 30,
         build_tools: Vec::new(),
         build_timeout: trunkline::settings::BUILD_TIMEOUT,
+        agents: None,
     };
     let mut context = trunkline::daemon::context(settings, CancellationToken::new(), Box::new(|_| {}))?;
     let credentials = folder.join("credentials");

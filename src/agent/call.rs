@@ -27,7 +27,6 @@ pub(super) struct Call {
     environment: Vec<(String, String)>,
     input: Option<Payload>,
     patience: Duration,
-    user: Option<(u32, u32)>,
 }
 
 /// A program that ended.
@@ -54,7 +53,7 @@ impl Call {
     pub(super) fn new(program: impl Into<String>) -> Self {
         let (arguments, environment) = (Vec::new(), Vec::new());
         let patience = Duration::from_secs(60);
-        Self { program: program.into(), arguments, environment, input: None, patience, user: None }
+        Self { program: program.into(), arguments, environment, input: None, patience }
     }
 
     /// With these arguments too.
@@ -81,12 +80,6 @@ impl Call {
         self
     }
 
-    /// As this user and group.
-    pub(super) fn user(mut self, uid: u32, gid: u32) -> Self {
-        self.user = Some((uid, gid));
-        self
-    }
-
     /// Runs it to its end.
     pub(super) fn run(self) -> Result<Called, NotCalled> {
         let (reader, writer) = std::io::pipe().map_err(NotCalled::NotRun)?;
@@ -95,9 +88,6 @@ impl Call {
         command.args(&self.arguments).env_clear().env("PATH", PATH).env("LC_ALL", "C.UTF-8").current_dir("/");
         command.envs(self.environment.iter().map(|(name, value)| (name, value))).process_group(0);
         command.stdin(if self.input.is_some() { Stdio::piped() } else { Stdio::null() }).stdout(writer).stderr(error_writer);
-        if let Some((uid, gid)) = self.user {
-            command.uid(uid).gid(gid);
-        }
         let mut child = command.spawn().map_err(NotCalled::NotRun)?;
         // The command holds the writing ends; ours must go, or the pipes never end.
         drop(command);

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::file::Facts;
 use super::part::Part;
-use crate::model::{Content, Digest, InstanceKey, Kind, Marker, Properties, ResourceName, SecretMark};
+use crate::model::{Content, Digest, InstanceKey, Kind, Marker, Properties, SecretMark};
 
 /// The version of the manifest's form.
 pub(super) const FORMAT: u32 = 2;
@@ -72,7 +72,7 @@ pub(super) struct Entry {
     /// What stands for its content in plans.
     pub(super) content: Content,
     /// What stands for the secrets in it.
-    pub(super) secrets: BTreeMap<ResourceName, SecretMark>,
+    pub(super) secrets: BTreeMap<String, SecretMark>,
     /// What was really put there.
     pub(super) actual: Facts,
 }

@@ -10,7 +10,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::Fault;
-use crate::model::{Address, Content, Digest, EnvironmentId, InstanceKey, Marker, Properties, ResourceName, Secret, SecretMark};
+use crate::model::{Address, Content, Digest, EnvironmentId, InstanceKey, Marker, Properties, Secret, SecretMark};
 use crate::plan::Precondition;
 
 /// The version of these types. An executor refuses any other.
@@ -172,8 +172,8 @@ pub struct FileWrite {
     pub bytes: Payload,
     /// What stands for the bytes in plans: with placeholders instead of the values.
     pub content: Content,
-    /// What stands for each secret in it.
-    pub secrets: BTreeMap<ResourceName, SecretMark>,
+    /// What stands for each secret in it, by its name; for each token of a tunnel, by its label.
+    pub secrets: BTreeMap<String, SecretMark>,
     /// Permission bits.
     pub mode: u32,
     /// User name or number; `None` leaves it as it is.
@@ -290,14 +290,14 @@ pub enum FoundContent {
         /// With placeholders instead of values.
         content: Content,
         /// What stands for each value.
-        secrets: BTreeMap<ResourceName, SecretMark>,
+        secrets: BTreeMap<String, SecretMark>,
     },
     /// It is something else, and no secret is in play: the digest of what is there.
     Other(Content),
     /// It is something else, and secrets may be in it: nothing is said of it but whose names were in it.
     Withheld {
         /// The secrets that were in it when it was applied.
-        secrets: Vec<ResourceName>,
+        secrets: Vec<String>,
     },
 }
 

@@ -223,7 +223,7 @@ async fn carry_out_batch(
             ended.push((at, ChangeResult::Skipped(changes[cause].key.clone()), None));
             continue;
         }
-        match order::order(run, &changes[at], known) {
+        match order::order(run, &changes[at], known).await {
             Ok(order) => {
                 orders.push(order);
                 ordered.push(at);

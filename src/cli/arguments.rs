@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use super::agent::Agent;
 use super::import::Import;
 use super::rollback::{Abort, Pause, Promote};
 use crate::model::{EnvironmentId, ResourceName, parse_interval};
@@ -148,6 +149,8 @@ pub(super) enum Verb {
     Resume(Resume),
     /// Serve the self-hosted Workers plane: the Workers REST API in front of the real workerd
     Edge(Edge),
+    /// Hosts that dial out: tokens, enrolment, revocation, and the agent itself
+    Agent(Agent),
     /// Make the root of a build within its namespaces, and run it
     #[command(name = crate::build::INSIDE_VERB, hide = true)]
     BuildInside,

@@ -15,7 +15,7 @@ pub(super) async fn run(global: &Global, verb: &Run) -> Result<u8, Failure> {
     }
     let stop = stop_on_signal()?;
     let context = daemon::context(settings, stop, Box::new(|_| {})).map_err(|error| Failure::of(&error).hint(error.hint()))?;
-    daemon::run(context).await.map_err(|error| Failure::of(&error))?;
+    daemon::run(context).await.map_err(|error| Failure::of(&error).hint(error.hint()))?;
     Ok(OK)
 }
 

@@ -4,6 +4,8 @@
 //!
 //! **Invariant:** no verb decides anything that the rooms below do not; what is shown here is what they returned.
 
+mod agent;
+mod agent_install;
 mod apply;
 mod arguments;
 mod check;
@@ -83,6 +85,7 @@ async fn dispatch(arguments: Arguments) -> Result<u8, Failure> {
         Verb::Abort(verb) => rollback::abort(&global, verb).await,
         Verb::Resume(verb) => rollback::resume(&global, &verb).await,
         Verb::Edge(verb) => edge::edge(&verb).await,
+        Verb::Agent(verb) => agent::agent(&global, &verb.verb).await,
         Verb::BuildInside => {
             crate::build::inside()?;
             Ok(OK)

@@ -71,7 +71,7 @@ pub(super) fn show_json<T: Serialize>(value: &T) -> Result<(), Failure> {
 
 /// Starts the log on standard error: `info` for the daemon and the edge, `warn` for the rest.
 pub(super) fn start_log(verb: &Verb, global: &Global) {
-    let quiet = if matches!(verb, Verb::Run(_) | Verb::Edge(_)) { "trunkline=info,warn" } else { "warn" };
+    let quiet = if matches!(verb, Verb::Run(_) | Verb::Edge(_) | Verb::Agent(_)) { "trunkline=info,warn" } else { "warn" };
     let filter = global.log.as_deref().unwrap_or(quiet);
     let filter = EnvFilter::try_new(filter).unwrap_or_else(|_| EnvFilter::new(quiet));
     let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false);

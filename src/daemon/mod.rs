@@ -15,8 +15,9 @@ use std::time::Duration;
 
 use tokio::sync::mpsc;
 
+use crate::link::{Hub, LinkError, Listen, Register};
 use crate::reconcile::Context;
-use crate::settings::Settings;
+use crate::settings::{Agents, Settings};
 use crate::trigger::{self, Schedule, Triggers, Wake};
 
 pub use look::{Fetch, environments, fetch};
@@ -41,9 +42,23 @@ pub enum DaemonError {
         #[source]
         source: trigger::ScheduleError,
     },
+    /// Agents cannot be listened for.
+    #[error(transparent)]
+    Agents(#[from] LinkError),
     /// The control socket cannot be made.
     #[error("the control socket cannot be made")]
     Control(#[source] std::io::Error),
+}
+
+impl DaemonError {
+    /// What the reader can do now.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Start(error) => error.hint(),
+            Self::Agents(error) => error.hint(),
+            _ => None,
+        }
+    }
 }
 
 /// How long to wait for quiet when a watched repository changes: a ref is two events within microseconds, and of a push of
@@ -55,6 +70,8 @@ const QUIET: Duration = Duration::from_millis(4);
 /// # Errors
 /// [`DaemonError`]
 pub async fn run(context: Context) -> Result<(), DaemonError> {
+    let mut context = context;
+    context.agents = agents(&context).await?;
     let context = std::sync::Arc::new(context);
     let mut triggers = triggers(&context)?;
     let (sender, requests) = mpsc::channel(16);
@@ -67,6 +84,15 @@ pub async fn run(context: Context) -> Result<(), DaemonError> {
     let _ = std::fs::remove_file(control::path(&context.settings.data));
     tracing::info!("Stopped.");
     Ok(())
+}
+
+/// Listens for agents, where the settings say so.
+async fn agents(context: &Context) -> Result<Option<std::sync::Arc<Hub>>, DaemonError> {
+    let Some(Agents { listen, address }) = context.settings.agents.clone() else { return Ok(None) };
+    let register = Register::at(&context.settings.data);
+    let hub = Hub::start(register, Listen { listen, address }, context.stop.clone()).await?;
+    tracing::info!(address = %hub.listen(), "Listening for agents.");
+    Ok(Some(hub))
 }
 
 fn triggers(context: &Context) -> Result<Triggers, DaemonError> {

@@ -77,6 +77,7 @@ pub fn context(
         identities,
         client: cloudflare::http_client(&cloudflare::Patience::default())?,
         paces: cloudflare::Paces::default(),
+        agents: None,
         credentials: std::env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from),
         stop,
         listener,

@@ -8,12 +8,26 @@ use super::limit;
 use super::origin::Tracing;
 use super::reading::Reading;
 use super::scope::{Draft, Scope};
-use super::template::{self, Values};
+use super::template::{self, Known, Values};
 use crate::document::{Entries, Fault, Place, Placed, shown};
-use crate::model::{Content, Contents, Diagnostic, Kind, ResourceName, Target, TargetName, TreeError};
+use crate::model::{Address, Content, Contents, Diagnostic, InstanceKey, Kind, ResourceName, Target, TargetName, TreeError};
 
-/// What a text is on one target, and the secrets in it.
-pub(super) type Body = (Content, BTreeSet<ResourceName>);
+/// What a text is on one target.
+#[derive(Clone)]
+pub(super) struct Body {
+    pub(super) content: Content,
+    /// The secrets in it.
+    pub(super) secrets: BTreeSet<ResourceName>,
+    /// The tunnels whose tokens are in it, and where each of them is.
+    pub(super) tokens: BTreeMap<ResourceName, InstanceKey>,
+}
+
+impl Body {
+    /// Bytes as they are.
+    fn plain(content: Content) -> Self {
+        Self { content, secrets: BTreeSet::new(), tokens: BTreeMap::new() }
+    }
+}
 
 /// Whose text it is.
 pub(super) struct Head<'a> {
@@ -70,14 +84,14 @@ impl Text<'_> {
             let bytes = text.value.as_bytes();
             let content = Content::of(bytes);
             contents.insert(content.sha256, bytes.into());
-            return Ok(same((content, BTreeSet::new())));
+            return Ok(same(Body::plain(content)));
         }
         if let Some(source) = source {
             let Some(path) = reading.path(source) else { return Ok(BTreeMap::new()) };
             let Some((bytes, content)) = reading.blob(&path, limit::SOURCE, source.place)? else { return Ok(BTreeMap::new()) };
             tracing.whole_file("content", &path);
             contents.insert(content.sha256, bytes);
-            return Ok(same((content, BTreeSet::new())));
+            return Ok(same(Body::plain(content)));
         }
         match template {
             Some(template) => self.rendered(reading, scope, template, (tracing, contents)),
@@ -133,14 +147,22 @@ impl Text<'_> {
             reading.fault(Fault::new(template.place, message).hint("use `source`"));
             return Ok(bodies);
         };
+        let known = Known { secrets: &scope.declared_secrets, tunnels: tunnels(scope) };
         for name in head.targets {
             let Some(target) = scope.targets.get(name) else { continue };
             let context = context(scope, (name, target), self.vars);
-            match template::render(text, &context, &scope.declared_secrets, self.values) {
+            match template::render(text, &context, &known, self.values) {
                 Ok(rendered) => {
                     let content = Content::of(rendered.text.as_bytes());
                     contents.insert(content.sha256, rendered.text.as_bytes().into());
-                    bodies.insert(name.clone(), (content, rendered.secrets));
+                    let tokens = rendered.tokens.into_iter().filter_map(|tunnel| {
+                        let address =
+                            Address { environment: scope.environment.clone(), kind: Kind::Tunnel, name: tunnel.clone() };
+                        // One that is nowhere is at fault by itself.
+                        let target = known.tunnels.get(&tunnel)?.first()?;
+                        Some((tunnel, address.on(target.clone())))
+                    });
+                    bodies.insert(name.clone(), Body { content, secrets: rendered.secrets, tokens: tokens.collect() });
                 }
                 Err(fault) => {
                     let mut diagnostic = Diagnostic::error(path.clone(), fault.span, fault.message);
@@ -151,6 +173,12 @@ impl Text<'_> {
         }
         Ok(bodies)
     }
+}
+
+/// The tunnels of the environment, and where each of them is.
+fn tunnels(scope: &Scope) -> BTreeMap<ResourceName, BTreeSet<TargetName>> {
+    let drafts = scope.platform.get(&Kind::Tunnel).into_iter().flatten();
+    drafts.map(|(name, draft)| (name.clone(), draft.targets.clone())).collect()
 }
 
 /// What a template sees.

@@ -51,9 +51,9 @@ pub(super) fn file(
     let (Some(path), Some(mode), Some(owner), Some(group), Some(validate)) = (&draft.claim, mode, owner, group, validate) else {
         return Ok(BTreeMap::new());
     };
-    let spec = |(target, (content, secrets)): (TargetName, Body)| {
+    let spec = |(target, Body { content, secrets, tokens }): (TargetName, Body)| {
         let (owner, group, validate) = (owner.clone(), group.clone(), validate.clone());
-        (target, FileSpec { path: path.clone(), content, secrets, mode, owner, group, validate })
+        (target, FileSpec { path: path.clone(), content, secrets, tokens, mode, owner, group, validate })
     };
     Ok(bodies.into_iter().map(spec).collect())
 }

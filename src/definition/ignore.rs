@@ -4,25 +4,10 @@
 
 use std::collections::BTreeSet;
 
-use super::platform::FIELDS;
+use super::fields::fields_of;
 use super::reading::Reading;
 use crate::document::{Fault, Node, Placed, Value, did_you_mean, shown};
 use crate::model::Kind;
-
-/// What of a Worker can be left as it is. Its code cannot: it is uploaded together with everything that is versioned.
-const OF_WORKERS: [&str; 11] = [
-    "bindings",
-    "compatibility_date",
-    "compatibility_flags",
-    "crons",
-    "limits",
-    "logpush",
-    "observability",
-    "placement",
-    "routes",
-    "tail_consumers",
-    "workers_dev",
-];
 
 /// Takes the key out of a table.
 pub(super) fn taken(reading: &mut Reading<'_>, node: &mut Node) -> Vec<Placed<String>> {
@@ -64,12 +49,10 @@ pub(super) fn checked(reading: &mut Reading<'_>, kind: Kind, written: &[Placed<S
     paths
 }
 
-/// The fields of a kind that say neither what a thing is called nor where it lies.
+/// The fields of a kind that say neither what a thing is called nor where it lies. The code of a Worker is none: it is uploaded
+/// together with everything that is versioned.
 fn fields(kind: Kind) -> BTreeSet<&'static str> {
-    if kind == Kind::Worker {
-        return OF_WORKERS.into();
-    }
-    let of_kind = FIELDS.iter().filter(|field| field.kind == kind.as_str());
-    let first = of_kind.map(|field| field.property.split('.').next().unwrap_or(field.property));
+    let shown = fields_of(kind).filter_map(|field| field.shown);
+    let first = shown.map(|shown| shown.property.split('.').next().unwrap_or(shown.property));
     first.filter(|field| *field != kind.claim_field() && !matches!(*field, "zone_name" | "jurisdiction" | "type")).collect()
 }

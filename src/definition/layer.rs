@@ -173,7 +173,7 @@ fn known_kind(reading: &mut Reading<'_>, kind: &str, entry: &Entry) -> bool {
     let fault = if kind == "host" {
         Fault::new(entry.key, "hosts are shared by environments and declared above them")
             .hint("move this table to `fleet/<name>.toml`")
-    } else if LATER_KEYS.contains(&kind) {
+    } else if LATER_KEYS.iter().any(|later| later.key == kind) {
         Fault::new(entry.key, format!("`{kind}` is not supported by this version"))
             .hint("remove it, or use a version of trunkline that has it")
     } else {

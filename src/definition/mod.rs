@@ -17,6 +17,7 @@ mod cache;
 mod contested;
 mod cron;
 mod durable;
+mod fields;
 mod file;
 mod hosted;
 mod hosts;
@@ -45,8 +46,7 @@ mod written;
 
 pub use cache::Cache;
 pub use contested::contested;
-pub use platform::coverage::{How, Line as Coverage, TABLE as COVERAGE};
-pub use platform::{FIELDS, Field, Form};
+pub use fields::{Field, Form, How, Shown, fields, fields_of};
 pub use repository::{defines, environments};
 pub use resolve::{Resolution, resolve};
 pub use schema::json_schema;

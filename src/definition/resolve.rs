@@ -277,7 +277,11 @@ impl Found {
             }
             let environment = &common.address.environment;
             let other = |kind, name: &ResourceName| Address { environment: environment.clone(), kind, name: name.clone() };
-            let depends_on = references.iter().map(|(kind, name, _)| other(*kind, name).on(target.clone())).collect();
+            let mut depends_on: BTreeSet<InstanceKey> =
+                references.iter().map(|(kind, name, _)| other(*kind, name).on(target.clone())).collect();
+            if let Spec::File(file) = &spec {
+                depends_on.extend(file.tokens.values().cloned());
+            }
             let desired = Desired {
                 spec,
                 depends_on,

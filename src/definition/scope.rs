@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::fields::refused_of;
 use super::hosted::{self, Hosted};
 use super::ignore;
 use super::layer::tables;
@@ -10,7 +11,7 @@ use super::reading::Reading;
 use super::scalar;
 use super::selector::OnToml;
 use super::written::{FileToml, LATER_KEYS, SecretToml, WorkerToml};
-use crate::document::{Decoded, Fault, Node, Place, Placed, Table, decode};
+use crate::document::{Absent, Decoded, Fault, Node, Place, Placed, Table, decode};
 use crate::model::{Address, EnvironmentId, Kind, ResourceName, SealedSecret, Target, TargetName};
 
 /// A table that was read, and where.
@@ -29,7 +30,7 @@ pub(super) struct Draft<T> {
 }
 
 /// How a table of a kind is read.
-type Read<T> = fn(&Node, &[&str]) -> Decoded<T>;
+type Read<T> = fn(&Node, &[Absent]) -> Decoded<T>;
 
 /// What others need to know of a resource.
 pub(super) struct Defined<'a> {
@@ -117,7 +118,7 @@ impl Scope {
         claim: impl Fn(&mut Reading<'_>, &ResourceName, Place, &T) -> Option<String>,
     ) -> BTreeMap<ResourceName, Draft<T>> {
         let mut drafts = BTreeMap::new();
-        let refused = platform::refused(kind);
+        let refused = refused_of(kind);
         for (name, key, mut node) in tables(whole, kind.as_str()) {
             let ignore = if kind.is_of_hosts() { Vec::new() } else { ignore::taken(reading, &mut node) };
             let decoded = told(reading, read(&node, &refused));

@@ -116,7 +116,7 @@ impl Scope {
                 let target = match kind {
                     "cloudflare" => self.cloudflare(reading, key, &node),
                     "edge" => self.edge(reading, key, &node),
-                    _ => host(reading, key, &node),
+                    _ => host(reading, &name, key, &node),
                 };
                 let Some(target) = target else { continue };
                 if let Some((first, place)) = owners.get(&place_of(&target.kind)) {
@@ -189,27 +189,36 @@ fn place_of(kind: &TargetKind) -> (String, String) {
     match kind {
         TargetKind::Cloudflare(target) => (target.endpoint.clone(), target.account_id.clone()),
         TargetKind::Edge(target) => (target.endpoint.clone(), target.account_id.clone()),
-        TargetKind::Host(HostTarget { connect: Connect::Local, root }) => {
-            ("local".to_owned(), root.as_ref().map_or_else(|| "/".to_owned(), |root| root.display().to_string()))
+        TargetKind::Host(HostTarget { connect, root }) => {
+            let host = match connect {
+                Connect::Local => "local".to_owned(),
+                Connect::Agent { name } => format!("agent {name}"),
+            };
+            (host, root.as_ref().map_or_else(|| "/".to_owned(), |root| root.display().to_string()))
         }
     }
 }
 
-fn host(reading: &mut Reading<'_>, key: Place, node: &Node) -> Option<Target> {
+fn host(reading: &mut Reading<'_>, name: &TargetName, key: Place, node: &Node) -> Option<Target> {
     let decoded = told(reading, decode::<HostToml>(node, LATER_KEYS));
     let written = decoded.value?;
     let connect = required(reading, (key, &decoded.dropped), "connect", written.connect, "write `connect = \"local\"`");
     let connect = connect.and_then(|connect| {
         let text = connect.value.as_str();
-        if text == "local" {
-            return Some(Connect::Local);
+        match text {
+            "local" => return Some(Connect::Local),
+            "agent" => return Some(Connect::Agent { name: name.clone() }),
+            _ => {}
         }
-        let message = if text == "agent" || text.starts_with("ssh://") {
+        let message = if text.starts_with("ssh://") {
             format!("`{}` is not supported by this version", shown(text))
         } else {
             format!("`{}` is no way to reach a host", shown(text))
         };
-        reading.fault(Fault::new(connect.place, message).hint("write `local`: the daemon's own machine"));
+        reading.fault(
+            Fault::new(connect.place, message)
+                .hint("write `local`, the daemon's own machine, or `agent`, a host that enrolled under this name"),
+        );
         None
     });
     let root = match written.root {

@@ -6,7 +6,7 @@
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use crate::document::{Entries, Placed};
+use crate::document::{Absent, Entries, Placed};
 use crate::model::ResourceName;
 
 use super::assets::AssetsToml;
@@ -53,8 +53,23 @@ pub(super) const ENVIRONMENT_KEYS: [&str; 24] = [
 ];
 
 /// Keys that later versions of the format have: said so, instead of guessing a name that is near.
-pub(super) const LATER_KEYS: &[&str] =
-    &["health", "window", "freeze", "notify", "compose", "pm2", "ruleset", "queues", "workflow", "durable_objects", "volume"];
+pub(super) const LATER_KEYS: &[Absent] = &[
+    later("health"),
+    later("window"),
+    later("freeze"),
+    later("notify"),
+    later("compose"),
+    later("pm2"),
+    later("ruleset"),
+    later("queues"),
+    later("workflow"),
+    later("durable_objects"),
+    later("volume"),
+];
+
+const fn later(key: &'static str) -> Absent {
+    Absent { key, reason: "" }
+}
 
 /// A file of an environment (`environments/<name>/*.toml` or `environments/<name>.toml`) or of a base.
 #[derive(Debug, JsonSchema)]
@@ -312,7 +327,8 @@ pub(super) struct FileToml {
     pub(super) path: Option<Placed<String>>,
     /// A file of the repository, byte for byte.
     pub(super) source: Option<Placed<String>>,
-    /// A template of the repository; it sees `environment`, `tenant`, `target`, `vars` and `secret("name")`.
+    /// A template of the repository; it sees `environment`, `tenant`, `target`, `vars`, `secret("name")` and `tunnel.name.token`, by
+    /// which a host runs a tunnel of this environment.
     pub(super) template: Option<Placed<String>>,
     /// The content itself.
     pub(super) content: Option<Placed<String>>,

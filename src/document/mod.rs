@@ -15,7 +15,7 @@ mod placed;
 mod render;
 mod suggest;
 
-pub use decode::{Decoded, decode};
+pub use decode::{Absent, Decoded, decode};
 pub(crate) use fault::is_deceptive;
 pub use fault::{Fault, shown};
 pub use locate::{Lines, locate};

@@ -96,4 +96,12 @@ pub trait SecretResolver: Send + Sync {
     /// # Errors
     /// [`SecretError`]: without the digest key the plan says "not comparable", never "changed".
     fn mark(&self, name: &ResourceName) -> Result<String, SecretError>;
+
+    /// The same of the token of a tunnel, which no repository holds: over [`super::token_label`], a zero byte and the token.
+    ///
+    /// # Errors
+    /// [`SecretError`], as for [`SecretResolver::mark`]; always where there is no digest key to be had.
+    fn mark_token(&self, tunnel: &ResourceName, _token: &Secret) -> Result<String, SecretError> {
+        Err(SecretError::NoIdentity(tunnel.clone()))
+    }
 }

@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use super::kind::Kind;
-use super::name::ResourceName;
+use super::name::{ResourceName, TargetName};
 
 /// Where instances live.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -129,4 +129,9 @@ pub struct HostTarget {
 pub enum Connect {
     /// The daemon's own machine, in process.
     Local,
+    /// By the connection that the host's agent has opened to the daemon.
+    Agent {
+        /// The name that it enrolled under: the host's.
+        name: TargetName,
+    },
 }

@@ -7,8 +7,9 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::address::Address;
+use super::address::{Address, InstanceKey};
 use super::digest::Content;
+use super::name::TargetName;
 
 /// Named values, sorted by name.
 pub type Properties = BTreeMap<String, Value>;
@@ -17,10 +18,31 @@ pub type Properties = BTreeMap<String, Value>;
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Pending {
-    /// The resource that will have it (on the same target).
+    /// The resource that will have it.
     pub address: Address,
     /// Which of its attributes.
     pub attribute: String,
+    /// Where that resource is, if not on the same target: a file on a host has the token of a tunnel of an account.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub target: Option<TargetName>,
+}
+
+/// The attribute of a tunnel that is no name of anything, but what stands for its token: see [`SecretMark::as_attribute`].
+pub const TOKEN: &str = "token";
+
+impl Pending {
+    /// The instance that will have it, for one that needs it on `target`.
+    pub fn instance(&self, target: &TargetName) -> InstanceKey {
+        self.address.on(self.target.as_ref().unwrap_or(target).clone())
+    }
+
+    /// The value, now that the attribute is known.
+    pub fn known(&self, attribute: String) -> Value {
+        match self.attribute.as_str() {
+            TOKEN => Value::Secret { mark: SecretMark::of_attribute(attribute) },
+            _ => Value::Text(attribute),
+        }
+    }
 }
 
 /// What stands for a secret value.
@@ -31,6 +53,23 @@ pub enum SecretMark {
     Hmac(String),
     /// The value cannot be compared: no identity here, or somebody else may have written it there.
     Unknown,
+}
+
+/// How an attribute says that a mark cannot be had.
+const NO_MARK: &str = "unknown";
+
+impl SecretMark {
+    /// The mark as an attribute of what has the secret.
+    pub fn as_attribute(&self) -> String {
+        match self {
+            Self::Hmac(mark) => mark.clone(),
+            Self::Unknown => NO_MARK.to_owned(),
+        }
+    }
+
+    fn of_attribute(attribute: String) -> Self {
+        if attribute == NO_MARK { Self::Unknown } else { Self::Hmac(attribute) }
+    }
 }
 
 /// One property.
@@ -158,7 +197,16 @@ mod tests {
             Value::from(Content::of(b"abc")),
             Value::Secret { mark: SecretMark::Hmac("00".into()) },
             Value::Secret { mark: SecretMark::Unknown },
-            Value::Pending { pending: Pending { address: "production/kv.sessions".parse().unwrap(), attribute: "id".into() } },
+            Value::Pending {
+                pending: Pending { address: "production/kv.sessions".parse().unwrap(), attribute: "id".into(), target: None },
+            },
+            Value::Pending {
+                pending: Pending {
+                    address: "production/tunnel.origin".parse().unwrap(),
+                    attribute: TOKEN.into(),
+                    target: Some("main".parse().unwrap()),
+                },
+            },
             Value::Table([("a".to_owned(), Value::Table(Properties::new()))].into()),
         ];
         for value in values {

@@ -32,10 +32,10 @@ pub fn resolve_pending(
     properties: &Properties,
     attributes: &dyn Fn(&InstanceKey) -> Option<BTreeMap<String, String>>,
     target: &TargetName,
-) -> Result<Properties, Pending> {
-    let known = resolve(properties, &|wanted| attributes(&wanted.address.on(target.clone()))?.get(&wanted.attribute).cloned());
+) -> Result<Properties, Box<Pending>> {
+    let known = resolve(properties, &|wanted| attributes(&wanted.instance(target))?.get(&wanted.attribute).cloned());
     match pending(&known).first() {
-        Some(&unknown) => Err(unknown.clone()),
+        Some(&unknown) => Err(Box::new(unknown.clone())),
         None => Ok(known),
     }
 }
@@ -47,7 +47,7 @@ pub(super) fn resolve(properties: &Properties, known: &dyn Fn(&Pending) -> Optio
 
 fn resolve_value(value: &Value, known: &dyn Fn(&Pending) -> Option<String>) -> Value {
     match value {
-        Value::Pending { pending } => known(pending).map_or_else(|| value.clone(), Value::Text),
+        Value::Pending { pending } => known(pending).map_or_else(|| value.clone(), |attribute| pending.known(attribute)),
         Value::List(items) => Value::List(items.iter().map(|item| resolve_value(item, known)).collect()),
         Value::Table(table) => Value::Table(resolve(table, known)),
         Value::Bool(_) | Value::Integer(_) | Value::Text(_) | Value::Content { .. } | Value::Secret { .. } => value.clone(),

@@ -118,7 +118,7 @@ impl<'a> Scene<'a> {
 
     /// What the target calls an instance, where that is known and stays so.
     fn attribute(&self, pending: &Pending, target: &TargetName) -> Option<String> {
-        let key = pending.address.on(target.clone());
+        let key = pending.instance(target);
         let wanted = self.survey.wanted.get(&key)?;
         // What it is called is for the definition to say, and it is renamed before anything that needs its name.
         if pending.attribute == "name" {

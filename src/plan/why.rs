@@ -89,7 +89,7 @@ impl Changed {
         }
         // As it would have been applied then: names that targets gave are those that were known then.
         let then: Properties = resolve(&symbolic, &|pending| {
-            let needed = pending.address.on(key.target.clone());
+            let needed = pending.instance(&key.target);
             scene.input.inventory.get(&needed)?.attributes.get(&pending.attribute).cloned()
         });
         let paths = differences(&owned.properties, &then).into_iter().map(|difference| difference.path).collect();

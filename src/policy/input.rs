@@ -152,6 +152,7 @@ fn target_input(target: &Target) -> Json {
         TargetKind::Host(target) => {
             let connect = match target.connect {
                 Connect::Local => "local",
+                Connect::Agent { .. } => "agent",
             };
             json!({ "type": "host", "connect": connect, "root": target.root })
         }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Provider, ProviderError, cloudflare, host};
+use crate::link::Hub;
 use crate::model::{ApiToken, EnvironmentId, Retry, Secret, SecretResolver, Target, TargetKind};
 
 /// What every provider of an environment is given.
@@ -21,6 +22,10 @@ pub struct Options {
     pub client: reqwest::Client,
     /// How fast each token may be used: one for all environments.
     pub paces: cloudflare::Paces,
+    /// Where agents are connected; `None` where they are not listened for.
+    pub agents: Option<Arc<Hub>>,
+    /// Which holder of the store this is: hosts refuse an earlier one.
+    pub epoch: u64,
     /// The daemon's data folder: where what is known of a host without a root of its own is kept.
     pub data: PathBuf,
     /// The engine of Docker on this machine, where it is not Docker's own default.
@@ -47,6 +52,8 @@ pub fn connect(target: &Target, options: Options) -> Result<Box<dyn Provider>, P
                 target: t.clone(),
                 environment: options.environment,
                 secrets: options.secrets,
+                agents: options.agents,
+                epoch: options.epoch,
                 state: options.data,
                 docker: options.docker,
                 containers: options.containers,
@@ -126,6 +133,8 @@ mod tests {
             credentials: None,
             client: reqwest::Client::new(),
             paces: cloudflare::Paces::default(),
+            agents: None,
+            epoch: 0,
             data: PathBuf::new(),
             docker: None,
             containers: BTreeSet::new(),

@@ -11,14 +11,16 @@ use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 
-use crate::model::{Contents, InstanceKey, Kind, Marker, ObservedState, Properties, Retry, Revision, Spec};
+use crate::model::{Contents, InstanceKey, Kind, Marker, ObservedState, Properties, ResourceName, Retry, Revision, Spec};
 use crate::plan::{Change, Owned};
 
 pub mod cloudflare;
 mod connect;
 pub mod host;
+mod token;
 
 pub use connect::{Options, connect};
+pub use token::{Token, Tokens};
 
 /// What is to be observed: every instance of one environment on one target that is desired or owned.
 #[derive(Debug, Clone, Default)]
@@ -62,6 +64,8 @@ pub struct Order {
     pub revision: Revision,
     /// The bytes that `spec` refers to.
     pub contents: Arc<Contents>,
+    /// The tokens of tunnels that `spec` uses, read a moment ago.
+    pub tokens: Tokens,
     /// Operations for this instance whose outcome was never seen: what they uploaded is looked for first, so that
     /// nothing is uploaded twice.
     pub earlier: Vec<String>,
@@ -153,6 +157,16 @@ pub trait Provider: Send + Sync {
     /// done, in words.
     fn follow_up<'a>(&'a self, _spec: &'a Spec) -> BoxFuture<'a, Vec<String>> {
         Box::pin(async { Vec::new() })
+    }
+
+    /// The token by which a host runs the tunnel that is defined as `tunnel` and has this id: read when it is needed, recorded
+    /// nowhere.
+    ///
+    /// # Errors
+    /// Where the target does not give it, and where it has no tunnels.
+    fn token<'a>(&'a self, tunnel: &'a ResourceName, _id: &'a str) -> BoxFuture<'a, Result<Token, ProviderError>> {
+        let message = format!("the target of `tunnel.{tunnel}` has no tunnels");
+        Box::pin(async move { Err(ProviderError::new(message, Retry::Stalled)) })
     }
 
     /// Whether one call takes orders of which one needs another, and begins none before what it needs is done.

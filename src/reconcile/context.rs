@@ -7,6 +7,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::apply::Progress;
 use crate::definition::Cache;
+use crate::link::Hub;
 use crate::model::EnvironmentId;
 use crate::plan::Plan;
 use crate::provider::cloudflare::Paces;
@@ -34,6 +35,8 @@ pub struct Context {
     pub client: reqwest::Client,
     /// How fast each API token may be used: an environment that is told to wait makes the others wait that share its token.
     pub paces: Paces,
+    /// Where agents are connected; `None` where they are not listened for.
+    pub agents: Option<Arc<Hub>>,
     /// Where credentials by name are (`api_token = { credential = "…" }`).
     pub credentials: Option<PathBuf>,
     /// Set when the process is to end.

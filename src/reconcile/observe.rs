@@ -8,7 +8,9 @@ use futures_util::future::join_all;
 
 use super::{Context, Stop, is_due};
 use crate::apply::Providers;
-use crate::model::{DesiredState, InstanceKey, Observed, ObservedState, SecretError, SecretResolver, TargetName};
+use crate::model::{
+    DesiredState, InstanceKey, Observed, ObservedState, ResourceName, SecretError, SecretResolver, Spec, TOKEN, TargetName,
+};
 use crate::plan::{self, Attempt, Inventory};
 use crate::provider::{self, Lookup, Query};
 use crate::record::{ConditionReason, EnvironmentRecord};
@@ -59,6 +61,8 @@ pub(super) fn connect(context: &Context, desired: &DesiredState, secrets: &Arc<O
             credentials: context.credentials.clone(),
             client: context.client.clone(),
             paces: context.paces.clone(),
+            agents: context.agents.clone(),
+            epoch: context.store.epoch(),
             data: context.settings.data.clone(),
             docker: context.settings.docker.clone(),
             containers: context.settings.containers.clone(),
@@ -92,11 +96,9 @@ pub enum Look {
     Deep,
 }
 
-/// In so many looks everything had its turn.
-const ROUND: usize = 12;
-
-/// So many have their turn at each look, however few there are.
-const LEAST: usize = 5;
+/// So many have their turn at each look, however many there are: what a look costs does not grow with them, and a round of
+/// all of them takes as many looks as it takes.
+const TURNS: usize = 5;
 
 /// How closely an environment is to be looked at now. A person who asks is shown everything, and so is a daemon that never
 /// saw it.
@@ -111,7 +113,7 @@ pub(super) fn look(record: &EnvironmentRecord, asked: bool, now: DateTime<Utc>) 
 
 /// Whose turn it is: those that come after `last`, and then the first ones again.
 fn turns(hidden: &BTreeSet<InstanceKey>, last: Option<&InstanceKey>) -> Vec<InstanceKey> {
-    let count = hidden.len().div_ceil(ROUND).max(LEAST).min(hidden.len());
+    let count = TURNS.min(hidden.len());
     let after = hidden.iter().filter(|key| last.is_none_or(|last| *key > last));
     let again = hidden.iter().filter(|key| last.is_some_and(|last| *key <= last));
     after.chain(again).take(count).cloned().collect()
@@ -137,7 +139,9 @@ pub(super) async fn observe(
     };
     let read_to = turns.last().or(last).cloned();
     let turns: BTreeSet<InstanceKey> = turns.into_iter().collect();
-    let (observed, successors) = tokio::join!(ask(providers, instances, look, &turns), ask(providers, successors, look, &turns));
+    let (mut observed, successors) =
+        tokio::join!(ask(providers, instances, look, &turns), ask(providers, successors, look, &turns));
+    mark_tokens(desired, providers, &mut observed).await;
     Seen { observed, successors, read_to }
 }
 
@@ -170,6 +174,30 @@ async fn ask_target(providers: &Providers, target: &TargetName, query: &Query) -
     }
 }
 
+/// Adds what stands for its token to each tunnel whose token a file uses: the token itself is read, and dropped. No list shows
+/// whether it was rotated, so that it is read at every look.
+async fn mark_tokens(desired: &DesiredState, providers: &Providers, observed: &mut ObservedState) {
+    let files = desired.resources.values().filter_map(|desired| match &desired.spec {
+        Spec::File(file) => Some(&file.tokens),
+        _ => None,
+    });
+    let used: BTreeMap<&InstanceKey, &ResourceName> = files.flatten().map(|(tunnel, instance)| (instance, tunnel)).collect();
+    for (instance, tunnel) in used {
+        let (Some(Observed::Present(present)), Some(provider)) = (observed.get_mut(instance), providers.get(&instance.target))
+        else {
+            continue;
+        };
+        let Some(id) = present.attributes.get("id").cloned() else { continue };
+        match provider.token(tunnel, &id).await {
+            Ok(token) => drop(present.attributes.insert(TOKEN.to_owned(), token.mark.as_attribute())),
+            Err(error) => {
+                let reason = format!("its token, which files on hosts use, cannot be read: {}", told(&error));
+                observed.insert(instance.clone(), Observed::Unknown(reason));
+            }
+        }
+    }
+}
+
 fn told(error: &provider::ProviderError) -> String {
     match &error.hint {
         Some(hint) => format!("{} ({hint})", provider::chain(error)),
@@ -190,14 +218,14 @@ mod tests {
         for count in [0, 1, 4, 5, 6, 30, 59, 60, 61, 100, 1_000] {
             let hidden = keys(count);
             let (mut seen, mut last, mut sizes) = (BTreeSet::new(), None, BTreeSet::new());
-            for _ in 0..ROUND {
+            for _ in 0..count.div_ceil(TURNS) {
                 let now = turns(&hidden, last.as_ref());
                 sizes.insert(now.iter().collect::<BTreeSet<_>>().len());
                 last = now.last().or(last.as_ref()).cloned();
                 seen.extend(now);
             }
             assert_eq!(seen, hidden, "{count}");
-            assert_eq!(sizes, [count.div_ceil(ROUND).max(LEAST).min(count)].into(), "{count}");
+            assert!(sizes.iter().all(|size| *size == TURNS.min(count)), "{count}: {sizes:?}");
         }
     }
 

@@ -10,6 +10,7 @@ use super::Identities;
 use super::envelope::open;
 use crate::model::{
     DesiredState, EnvironmentId, ResourceName, SealedSecret, Secret, SecretError, SecretMark, SecretResolver, SecretScope,
+    token_label,
 };
 
 /// Opens the secrets of one environment: each once, then from memory.
@@ -59,15 +60,29 @@ impl SecretResolver for Opener {
     }
 
     fn mark(&self, name: &ResourceName) -> Result<String, SecretError> {
-        let no_key = SecretError::Invalid { name: name.clone(), what: "not comparable: the environment names no digest key" };
-        let key = self.resolve(self.digest_key.as_ref().ok_or(no_key)?)?;
-        let value = self.resolve(name)?;
-        let mut mac = Hmac::<Sha256>::new_from_slice(key.expose()).expect("HMAC takes a key of any length");
-        mac.update(name.as_str().as_bytes());
-        mac.update(&[0]);
-        mac.update(value.expose());
-        Ok(mac.finalize().into_bytes().iter().map(|byte| format!("{byte:02x}")).collect())
+        let key = self.key(name)?;
+        Ok(hmac(&key, name.as_str(), &self.resolve(name)?))
     }
+
+    fn mark_token(&self, tunnel: &ResourceName, token: &Secret) -> Result<String, SecretError> {
+        Ok(hmac(&self.key(tunnel)?, &token_label(tunnel), token))
+    }
+}
+
+impl Opener {
+    /// The environment's digest key, for a mark of what is called `name`.
+    fn key(&self, name: &ResourceName) -> Result<Secret, SecretError> {
+        let no_key = SecretError::Invalid { name: name.clone(), what: "not comparable: the environment names no digest key" };
+        self.resolve(self.digest_key.as_ref().ok_or(no_key)?)
+    }
+}
+
+fn hmac(key: &Secret, label: &str, value: &Secret) -> String {
+    let mut mac = Hmac::<Sha256>::new_from_slice(key.expose()).expect("HMAC takes a key of any length");
+    mac.update(label.as_bytes());
+    mac.update(&[0]);
+    mac.update(value.expose());
+    mac.finalize().into_bytes().iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[cfg(test)]
@@ -110,6 +125,10 @@ mod tests {
         assert_eq!(opener.mark(&name("a")).unwrap(), EXPECTED);
         assert_ne!(opener.mark(&name("a")).unwrap(), opener.mark(&name("b")).unwrap(), "equal values must not look equal");
         assert_eq!(opener.resolve(&name("a")).unwrap_or_else(|e| panic!("{e}")).expose(), b"value");
+        // The token of a tunnel of the same name looks like neither.
+        let token = opener.mark_token(&name("a"), &Secret::new(b"value".to_vec())).unwrap();
+        assert_ne!(token, EXPECTED);
+        assert_eq!(token.len(), 64);
     }
     const EXPECTED: &str = "7fb7eaf9d01fa6152d23d5620a0a42a55bf17ce4a78378897c76a3fceced2a52";
 

@@ -6,6 +6,7 @@
 //! own machine.
 
 use std::collections::BTreeSet;
+use std::net::{Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -51,6 +52,17 @@ pub struct Settings {
     pub docker: Option<String>,
     /// What containers may ask for of all that gives them the host: words of [`DANGERS`].
     pub containers: BTreeSet<String>,
+    /// Where agents are listened for; nowhere where this is not said.
+    pub agents: Option<Agents>,
+}
+
+/// Where agents are listened for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Agents {
+    /// The address to listen on.
+    pub listen: SocketAddr,
+    /// What agents call, `host:port`: it is in their tokens and in the daemon's certificate.
+    pub address: String,
 }
 
 /// How long one build may take unless the file says otherwise.
@@ -100,6 +112,7 @@ struct SettingsToml {
     policy: PolicyToml,
     #[serde(default)]
     build: BuildToml,
+    agents: Option<AgentsToml>,
     #[serde(default)]
     containers: ContainersToml,
 }
@@ -148,6 +161,13 @@ struct BuildToml {
     timeout: Option<toml::Spanned<String>>,
 }
 
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct AgentsToml {
+    listen: SocketAddr,
+    address: toml::Spanned<String>,
+}
+
 /// Where the settings file is looked for when no flag names one.
 pub const DEFAULT_FILE: &str = "/etc/trunkline/daemon.toml";
 
@@ -176,7 +196,7 @@ pub fn load(file: Option<&Path>, default_data: PathBuf, overrides: Overrides) ->
 
 fn parse(path: &str, text: &str, default_data: PathBuf, overrides: Overrides) -> Result<Settings, SettingsError> {
     let written: SettingsToml = toml::from_str(text).map_err(|error| SettingsError::Faults(vec![fault(path, &error)]))?;
-    let SettingsToml { data, repository, secrets, policy, build, containers } = written;
+    let SettingsToml { data, repository, secrets, policy, build, agents, containers } = written;
     let interval = |written: &Option<toml::Spanned<String>>| match written {
         Some(text) => parse_interval(text.get_ref())
             .map(Some)
@@ -191,6 +211,17 @@ fn parse(path: &str, text: &str, default_data: PathBuf, overrides: Overrides) ->
         let hint = did_you_mean(word.get_ref(), DANGERS).unwrap_or_else(|| format!("write any of {}", DANGERS.join(", ")));
         return Err(SettingsError::Faults(vec![Diagnostic::error(path, Some(word.span()), message).hint(hint)]));
     }
+    let agents = match agents {
+        Some(AgentsToml { listen, address }) if is_address(address.get_ref()) => {
+            Some(Agents { listen, address: address.into_inner() })
+        }
+        Some(AgentsToml { address, .. }) => {
+            let mut fault = Diagnostic::error(path, Some(address.span()), "`address` is not what an agent can call");
+            fault.hint = Some("write a host and a port, such as `trunkline.example.com:7443`".to_owned());
+            return Err(SettingsError::Faults(vec![fault]));
+        }
+        None => None,
+    };
     Ok(Settings {
         data: overrides.data.or(data).unwrap_or(default_data),
         remote: overrides.remote.or(repository.remote),
@@ -209,7 +240,17 @@ fn parse(path: &str, text: &str, default_data: PathBuf, overrides: Overrides) ->
         build_timeout: build_timeout.unwrap_or(BUILD_TIMEOUT),
         docker: containers.docker,
         containers: containers.allow.into_iter().map(toml::Spanned::into_inner).collect(),
+        agents,
     })
+}
+
+/// Whether `text` is a host's name or address, and a port.
+fn is_address(text: &str) -> bool {
+    let Some((host, port)) = text.rsplit_once(':') else { return false };
+    let is_name = !host.is_empty() && host.bytes().all(|b| b.is_ascii_alphanumeric() || b"-.".contains(&b));
+    let is_v6 =
+        host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).is_some_and(|host| host.parse::<Ipv6Addr>().is_ok());
+    (is_name || is_v6) && port.parse::<u16>().is_ok_and(|port| port > 0)
 }
 
 /// A fault of the text; of an unknown key, with the known one that is nearest.

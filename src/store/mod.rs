@@ -112,6 +112,7 @@ fn opened<T>(path: &Path, result: Result<T, StoreError>) -> Result<T, StoreError
 /// The store of one installation.
 pub struct Store {
     connection: Mutex<Connection>,
+    epoch: u64,
     /// Held for as long as this process may write.
     _lock: Option<Lock>,
 }
@@ -129,7 +130,8 @@ impl Store {
         made.map_err(|source| StoreError::Folder { path: data.to_owned(), source })?;
         let connection = Connection::open(&path)?;
         opened(&path, schema::prepare(&connection))?;
-        Ok(Self { connection: Mutex::new(connection), _lock: Some(lock) })
+        let epoch = opened(&path, next_epoch(&connection))?;
+        Ok(Self { connection: Mutex::new(connection), epoch, _lock: Some(lock) })
     }
 
     /// Opens the store in `data` for reading, beside a daemon that writes.
@@ -144,7 +146,7 @@ impl Store {
         let connection = Connection::open_with_flags(&path, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
         connection.execute_batch("PRAGMA query_only = ON; PRAGMA busy_timeout = 5000;")?;
         opened(&path, schema::check(&connection))?;
-        Ok(Self { connection: Mutex::new(connection), _lock: None })
+        Ok(Self { connection: Mutex::new(connection), epoch: 0, _lock: None })
     }
 
     /// An empty store in memory: what a preview reads where nothing was ever applied.
@@ -154,7 +156,13 @@ impl Store {
     pub fn in_memory() -> Result<Self, StoreError> {
         let connection = Connection::open_in_memory()?;
         schema::prepare(&connection)?;
-        Ok(Self { connection: Mutex::new(connection), _lock: None })
+        Ok(Self { connection: Mutex::new(connection), epoch: 0, _lock: None })
+    }
+
+    /// Which holder of the lock this is: higher than that of any before it, also where the store was lost in between. Hosts
+    /// refuse one that is lower than they have seen. 0 where nothing may be written.
+    pub fn epoch(&self) -> u64 {
+        self.epoch
     }
 
     fn connection(&self) -> MutexGuard<'_, Connection> {
@@ -182,6 +190,18 @@ impl Drop for Deferred<'_> {
             tracing::error!(%error, "The store cannot be set back to durable writes.");
         }
     }
+}
+
+/// The clock, or one more than the last: a store that is begun again on a host's side of things still comes after.
+fn next_epoch(connection: &Connection) -> Result<u64, StoreError> {
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |since| since.as_secs());
+    let number: i64 = connection.query_row(
+        "INSERT INTO epoch (id, number) VALUES (1, ?1)
+         ON CONFLICT (id) DO UPDATE SET number = max(number + 1, excluded.number) RETURNING number",
+        [i64::try_from(now).unwrap_or(0)],
+        |row| row.get(0),
+    )?;
+    Ok(u64::try_from(number).unwrap_or(0))
 }
 
 fn file(data: &Path) -> PathBuf {

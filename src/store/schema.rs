@@ -47,6 +47,8 @@ CREATE INDEX bundle_of_blob ON bundle_blob (blob);
     ),
     // What people said of gradual versions.
     ("CREATE TABLE rollout (environment TEXT PRIMARY KEY, record TEXT NOT NULL) STRICT;", |_| Ok(())),
+    // Which holder of the lock this is.
+    ("CREATE TABLE epoch (id INTEGER PRIMARY KEY CHECK (id = 1), number INTEGER NOT NULL) STRICT;", |_| Ok(())),
 ];
 
 type Fill = fn(&Connection) -> Result<(), StoreError>;

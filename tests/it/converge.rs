@@ -6,6 +6,7 @@ mod host;
 mod ignored;
 mod kinds;
 mod ownership;
+mod platform;
 mod report;
 pub(crate) mod scene;
 mod targets;

@@ -1,4 +1,5 @@
 //! The one integration binary: each file is named for a behaviour.
+mod agents;
 mod build;
 mod cloudflare;
 mod converge;
@@ -6,6 +7,7 @@ mod counts;
 mod crash;
 mod daemon;
 mod definition;
+mod demo;
 mod edge;
 mod fleet;
 mod host;
@@ -24,7 +26,9 @@ mod service;
 mod source;
 mod stand_in;
 mod stop;
+mod stored;
 mod story;
 mod sweep;
+mod tokens;
 mod world;
 mod zones;

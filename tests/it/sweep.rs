@@ -1,12 +1,16 @@
 //! Planted secrets are looked for everywhere that anything is written, printed or shown, after the whole program has run
 //! through its successes and its failures; and a control that is leaked into each of those places is found there.
 //!
+//! Secrets are those of Workers and of files, the password of a database, the private key of a certificate, the token of a
+//! tunnel, which is in no definition, and what projects keep that are imported.
+//!
 //! Where a secret may be: in the file on the host that its template says, as that file is declared; in what the executor
 //! keeps of replaced files, which only root reads, and where the digest of such a file as a whole may stand too (one who
 //! reads it reads the file beside it); in the request to the edge; in memory.
 #![allow(clippy::type_complexity, reason = "tables of values, each used once")]
 #![allow(clippy::zombie_processes, reason = "a panic ends the test, and the test binary with it")]
 
+mod platform;
 mod rig;
 mod search;
 mod sinks;
@@ -28,6 +32,9 @@ async fn no_planted_secret_is_anywhere() {
     faults_of_definitions(&mut rig);
     faults_of_identities(&mut rig);
     killed(&mut rig).await;
+    platform::refused_and_echoed(&mut rig).await;
+    platform::builds(&mut rig);
+    platform::imported(&mut rig);
     rig.ok(&["apply"]);
     rig.ok(&["plan"]);
     rig.ok(&["rollback", "production", "--owner", "ada"]);
@@ -54,6 +61,7 @@ async fn first_apply_and_rotation(rig: &mut Rig) {
     }
     let text = std::fs::read(rig.world.host("/etc/engine/engine.conf")).unwrap();
     assert!(text.windows(8).any(|window| window == rig.value("short").as_slice()), "the file does not hold its secrets");
+    platform::token(rig).await;
     rig.verbs();
     // Every value is replaced: the file changes, and the Worker.
     rig.rotate();

@@ -5,10 +5,14 @@
 mod foreign;
 #[path = "zones/kinds.rs"]
 mod kinds;
+#[path = "zones/lag.rs"]
+mod lag;
 #[path = "zones/purge.rs"]
 mod purge;
 #[path = "zones/triggers.rs"]
 mod triggers;
+#[path = "zones/wrong.rs"]
+mod wrong;
 
 use serde_json::Value;
 
@@ -16,12 +20,12 @@ use crate::stand_in::clients::python;
 use crate::world::{TOKEN, World};
 
 /// The account that these tests name.
-const ACCOUNT: &str = "0123456789abcdef0123456789abcdef";
+pub(crate) const ACCOUNT: &str = "0123456789abcdef0123456789abcdef";
 /// Where the definitions stand.
 const PRODUCTION: &str = "environments/production/production.toml";
 
 /// A world with `text` as its definitions, on an account whose API is the edge's with its stand-in.
-async fn world(text: &str) -> World {
+pub(crate) async fn world(text: &str) -> World {
     let world = World::empty().await;
     world.write("trunkline.toml", "format = 1\n");
     world.write("environments/production/secrets.toml", "");
@@ -37,7 +41,7 @@ async fn world(text: &str) -> World {
 }
 
 /// Steps of somebody else, see `tests/python/meddle.py`; what the last one printed.
-async fn meddle(world: &World, steps: &[&str]) -> Value {
+pub(crate) async fn meddle(world: &World, steps: &[&str]) -> Value {
     let api = world.edge.as_ref().unwrap().api_addr();
     let said = python(api, (TOKEN, ACCOUNT), "meddle.py", steps).await;
     serde_json::from_str(&said).unwrap_or(Value::Null)
@@ -60,10 +64,15 @@ async fn rules(world: &World) -> Vec<Value> {
     world.foreign("GET", &path, None).await["rules"].as_array().unwrap().clone()
 }
 
-/// The reason why an instance is blocked, as a plan says it.
-fn blocked(world: &World, address: &str) -> String {
+/// The plan, whatever is in it.
+fn planned(world: &World) -> Value {
     let ran = world.trunkline(&["plan", "--output", "json"]);
     let document: Value = serde_json::from_str(&ran.out).unwrap_or_else(|error| panic!("{error}: {ran:?}"));
-    let all = document["plans"][0]["plan"]["blocked"].as_array().cloned().unwrap_or_default();
+    document["plans"][0]["plan"].clone()
+}
+
+/// The reason why an instance is blocked, as a plan says it.
+fn blocked(world: &World, address: &str) -> String {
+    let all = planned(world)["blocked"].as_array().cloned().unwrap_or_default();
     all.iter().filter(|blocked| blocked["address"] == address).map(ToString::to_string).collect()
 }

@@ -1,4 +1,4 @@
-"""What somebody else does to the zone `example.com`, with Cloudflare's own SDK for Python.
+"""What somebody else does to the zone `example.com` and to its account, with Cloudflare's own SDK for Python.
 
 Usage: meddle.py STEP...; the endpoint, the token and the account come from the environment.
 """
@@ -14,6 +14,7 @@ CACHE = "http_request_cache_settings"
 client = Cloudflare(api_token=os.environ["CLOUDFLARE_API_TOKEN"], base_url=os.environ["CLOUDFLARE_BASE_URL"])
 zone = client.zones.list(name="example.com").result[0].id
 records = client.dns.records
+services = client.connectivity.directory.services
 
 
 def record(name, sort):
@@ -60,6 +61,46 @@ def change_rules():
 def change_domain():
     """The host of ours goes to another Worker."""
     client.workers.domains.update(account_id=ACCOUNT, hostname="app.example.com", service="other", zone_id=zone)
+
+
+def change_buckets():
+    """Our buckets, each of the other storage class."""
+    for name, storage in (("media-production", "InfrequentAccess"), ("archive-production", "Standard")):
+        client.r2.buckets.edit(name, account_id=ACCOUNT, storage_class=storage)
+
+
+def change_services():
+    """Our private services lead elsewhere."""
+    for service in services.list(account_id=ACCOUNT):
+        host = json.loads(service.host.to_json())
+        host.update({"ipv4": "10.9.9.9"} if "ipv4" in host else {"hostname": "elsewhere.internal"})
+        ports = {"http_port": 9999} if service.type == "http" else {"tcp_port": 9999}
+        services.update(service.service_id, account_id=ACCOUNT, name=service.name, type=service.type, host=host, **ports)
+
+
+def make_theirs():
+    """A bucket, a service and a namespace of their own."""
+    client.r2.buckets.create(account_id=ACCOUNT, name="theirs")
+    tunnel = next(iter(client.zero_trust.tunnels.cloudflared.list(account_id=ACCOUNT, is_deleted=False)))
+    host = {"ipv4": "10.0.0.99", "network": {"tunnel_id": tunnel.id}}
+    services.create(account_id=ACCOUNT, name="theirs", type="http", http_port=80, host=host)
+    client.workers_for_platforms.dispatch.namespaces.create(account_id=ACCOUNT, name="theirs")
+
+
+def delete_services():
+    for service in services.list(account_id=ACCOUNT):
+        if service.name != "theirs":
+            services.delete(service.service_id, account_id=ACCOUNT)
+
+
+def delete_certificates():
+    """A certificate cannot be changed: it is taken away."""
+    for certificate in client.mtls_certificates.list(account_id=ACCOUNT):
+        client.mtls_certificates.delete(certificate.id, account_id=ACCOUNT)
+
+
+def delete_namespaces():
+    client.workers_for_platforms.dispatch.namespaces.delete("customers-production", account_id=ACCOUNT)
 
 
 def show():

@@ -10,11 +10,11 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use toml_edit::{DocumentMut, value};
 
-use super::super::output::Failure;
+use super::super::output::{Failure, note};
 use super::super::secrets::{random, store};
 use crate::daemon;
 use crate::edge::{self, Edge};
-use crate::model::{EnvironmentId, Secret, SecretScope};
+use crate::model::{EnvironmentId, Kind, Secret, SecretScope};
 use crate::secrets::{Identities, Recipient};
 use crate::settings::Settings;
 
@@ -112,6 +112,9 @@ pub(super) async fn start_edges(places: &Places, workerd: Option<&Path>) -> Resu
     write_private(&places.identity, identity.expose())?;
     let endpoint = |edge: &Edge| format!("http://{}/client/v4", edge.api_addr());
     fit(places, &endpoint(&account), &endpoint(&edge))?;
+    if workerd.is_none() {
+        leave_out_migrations(places)?;
+    }
     seal(places, &edge_token, &recipient)?;
     Ok(Edges { account, edge })
 }
@@ -146,6 +149,7 @@ pub(super) fn start_daemon(places: Places, edges: Edges) -> Result<Stage, Failur
         build_timeout: crate::settings::BUILD_TIMEOUT,
         docker: None,
         containers: std::collections::BTreeSet::new(),
+        agents: None,
     };
     let stop = CancellationToken::new();
     let mut context = daemon::context(settings.clone(), stop.clone(), Box::new(super::super::output::progress))
@@ -226,8 +230,26 @@ fn fit(places: &Places, account: &str, edge: &str) -> Result<(), Failure> {
                 target[key] = value(new);
             }
         }
+        // Below a folder there is no system of its own: what needs one is not in the sandbox.
+        for kind in Kind::ALL.into_iter().filter(|kind| kind.needs_a_system()) {
+            document.remove(kind.as_str());
+        }
         std::fs::write(&file, document.to_string())?;
     }
+    Ok(())
+}
+
+/// Takes the migrations out of the example: it is workerd that runs a database's statements, and there is none.
+fn leave_out_migrations(places: &Places) -> Result<(), Failure> {
+    for file in toml_files(&places.clone)? {
+        let mut document = parse(&file)?;
+        let databases = document.get_mut("d1").and_then(|item| item.as_table_mut());
+        let without = |(_, item): (_, &mut toml_edit::Item)| item.as_table_like_mut()?.remove("migrations");
+        if databases.into_iter().flat_map(toml_edit::Table::iter_mut).filter_map(without).count() > 0 {
+            std::fs::write(&file, document.to_string())?;
+        }
+    }
+    note("no workerd: the example's databases are made without their migrations, which it would run");
     Ok(())
 }
 

@@ -39,7 +39,7 @@ use super::reading::Reading;
 use super::scope::{Draft, Scope};
 use super::selector::OnToml;
 use super::worker::Reference;
-use crate::document::{Decoded, Node, Place, Placed, decode};
+use crate::document::{Absent, Decoded, Node, Place, Placed, decode};
 use crate::model::{Content, Contents, FileSpec, HostedSpec, Kind, Properties, ResourceName, TargetName, TreeError, Value};
 
 pub(super) use container::ContainerToml;
@@ -74,7 +74,7 @@ pub(super) type Specs = BTreeMap<TargetName, HostedSpec>;
 /// A draft of one of these kinds.
 pub(super) type HostedDraft = Draft<Box<dyn HostedToml>>;
 
-type Decode = fn(&Node, &[&str]) -> Decoded<Box<dyn HostedToml>>;
+type Decode = fn(&Node, &[Absent]) -> Decoded<Box<dyn HostedToml>>;
 
 /// The kinds, and how a table of each is read.
 pub(super) const KINDS: [(Kind, Decode); 6] = [
@@ -86,7 +86,7 @@ pub(super) const KINDS: [(Kind, Decode); 6] = [
     (Kind::EdgeRuntime, boxed::<EdgeRuntimeToml>),
 ];
 
-fn boxed<T: HostedToml + DeserializeOwned + 'static>(node: &Node, later: &[&str]) -> Decoded<Box<dyn HostedToml>> {
+fn boxed<T: HostedToml + DeserializeOwned + 'static>(node: &Node, later: &[Absent]) -> Decoded<Box<dyn HostedToml>> {
     let Decoded { value, faults, dropped } = decode::<T>(node, later);
     Decoded { value: value.map(|value| Box::new(value) as Box<dyn HostedToml>), faults, dropped }
 }

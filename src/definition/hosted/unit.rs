@@ -119,10 +119,15 @@ impl UnitToml {
     }
 
     /// A unit with a text of its own.
-    fn own(&self, writing: &mut Writing<'_, '_, '_>, (target, (content, secrets)): (TargetName, Body), specs: &mut Specs) {
+    fn own(
+        &self,
+        writing: &mut Writing<'_, '_, '_>,
+        (target, Body { content, secrets, tokens }): (TargetName, Body),
+        specs: &mut Specs,
+    ) {
         let place = [&self.source, &self.template, &self.content].into_iter().flatten().next().map(|written| written.place);
         let place = place.unwrap_or(writing.draft.key);
-        if !secrets.is_empty() {
+        if !secrets.is_empty() || !tokens.is_empty() {
             let message = "a secret cannot stand in a unit: everybody on the host can read it";
             let hint = "write it to a file of mode 0600, and name that in `LoadCredential=` or `EnvironmentFile=`";
             writing.reading.fault(Fault::new(place, message).hint(hint));

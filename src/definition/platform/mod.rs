@@ -1,7 +1,7 @@
 //! The kinds that the platform keeps in lists: one file for each, from the table as it is written to its specification.
 //!
 //! A kind is its written type, which implements [`PlatformToml`], a line in [`KINDS`], a field of the written environment, and
-//! its lines in [`coverage`]. Its fields are in the words of the REST API.
+//! its lines in [`super::fields`]. Its fields are in the words of the REST API.
 
 /// What every table of these kinds has; `$name` is the key that says what it is called.
 macro_rules! heads {
@@ -22,12 +22,10 @@ macro_rules! heads {
 }
 
 mod cache_rule;
-pub(super) mod coverage;
 mod d1;
 mod dispatch_namespace;
 mod dns;
 mod domain;
-mod fields;
 mod hyperdrive;
 mod kv;
 mod mtls_certificate;
@@ -48,7 +46,7 @@ use super::scalar::Refused;
 use super::scope::{Draft, Scope};
 use super::selector::OnToml;
 use super::worker::Reference;
-use crate::document::{Decoded, Fault, Node, Place, Placed, decode, shown};
+use crate::document::{Absent, Decoded, Fault, Node, Place, Placed, decode, shown};
 use crate::model::{Address, Contents, Kind, Pending, PlatformSpec, Properties, ResourceName, TreeError, Value};
 
 pub(super) use cache_rule::CacheRuleToml;
@@ -56,7 +54,6 @@ pub(super) use d1::D1Toml;
 pub(super) use dispatch_namespace::DispatchNamespaceToml;
 pub(super) use dns::DnsToml;
 pub(super) use domain::DomainToml;
-pub use fields::{FIELDS, Field, Form};
 pub(super) use hyperdrive::HyperdriveToml;
 pub(super) use kv::KvToml;
 pub(super) use mtls_certificate::MtlsCertificateToml;
@@ -106,7 +103,7 @@ pub(super) trait PlatformToml {
 /// A draft of one of these kinds.
 pub(super) type PlatformDraft = Draft<Box<dyn PlatformToml>>;
 
-type Decode = fn(&Node, &[&str]) -> Decoded<Box<dyn PlatformToml>>;
+type Decode = fn(&Node, &[Absent]) -> Decoded<Box<dyn PlatformToml>>;
 
 /// The kinds, and how a table of each is read.
 pub(super) const KINDS: [(Kind, Decode); 12] = [
@@ -124,7 +121,7 @@ pub(super) const KINDS: [(Kind, Decode); 12] = [
     (Kind::CacheRule, boxed::<CacheRuleToml>),
 ];
 
-fn boxed<T: PlatformToml + DeserializeOwned + 'static>(node: &Node, later: &[&str]) -> Decoded<Box<dyn PlatformToml>> {
+fn boxed<T: PlatformToml + DeserializeOwned + 'static>(node: &Node, later: &[Absent]) -> Decoded<Box<dyn PlatformToml>> {
     let Decoded { value, faults, dropped } = decode::<T>(node, later);
     Decoded { value: value.map(|value| Box::new(value) as Box<dyn PlatformToml>), faults, dropped }
 }
@@ -225,7 +222,7 @@ impl Writing<'_, '_, '_> {
     /// What the target calls another resource of this environment, known once it is there.
     pub(super) fn pending(&mut self, kind: Kind, name: &Placed<ResourceName>, attribute: &str) -> Option<Value> {
         let address = self.refer(kind, name)?;
-        Some(Value::Pending { pending: Pending { address, attribute: attribute.to_owned() } })
+        Some(Value::Pending { pending: Pending { address, attribute: attribute.to_owned(), target: None } })
     }
 
     /// A thing with its name and those of `fields` that are written. Faults of single fields were told already; a bundle
@@ -245,12 +242,4 @@ pub(super) type Platform = BTreeMap<Kind, BTreeMap<ResourceName, PlatformDraft>>
 fn some_of<const N: usize>(fields: [(&str, Option<Value>); N]) -> Option<Value> {
     let table: Properties = fields.into_iter().filter_map(|(field, value)| Some((field.to_owned(), value?))).collect();
     (!table.is_empty()).then_some(Value::Table(table))
-}
-
-/// The keys that a table of `kind` does not have, and about which more can be said than that: those of later versions, and
-/// fields of the API that are refused.
-pub(super) fn refused(kind: Kind) -> Vec<&'static str> {
-    let of_kind = coverage::TABLE.iter().filter(|line| line.kind == kind);
-    let refused = of_kind.filter_map(|line| matches!(line.how, coverage::How::Refused(_)).then_some(line.field));
-    super::written::LATER_KEYS.iter().copied().chain(refused).collect()
 }

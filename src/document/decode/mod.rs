@@ -34,8 +34,17 @@ pub struct Decoded<T> {
     pub dropped: BTreeSet<String>,
 }
 
-/// Decodes `node` as a `T`. `later` names keys that another version of the format has.
-pub fn decode<T: DeserializeOwned>(node: &Node, later: &[&str]) -> Decoded<T> {
+/// A key that this version does not have, and of which more can be said than that it is unknown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Absent {
+    /// The key.
+    pub key: &'static str,
+    /// Why; empty where another version has it.
+    pub reason: &'static str,
+}
+
+/// Decodes `node` as a `T`. `later` names keys of which more can be said than that they are unknown.
+pub fn decode<T: DeserializeOwned>(node: &Node, later: &[Absent]) -> Decoded<T> {
     let mut node = Cow::Borrowed(node);
     let unknown = RefCell::new(BTreeMap::new());
     let mut faults = BTreeSet::new();
@@ -113,7 +122,7 @@ mod tests {
         let parsed = super::super::parse(text.as_bytes());
         assert_eq!(parsed.faults, []);
         let place = Place { file: FileId(0), start: 0, end: 0 };
-        decode(&Node { place, value: Value::Table(parsed.root) }, &["rollout"])
+        decode(&Node { place, value: Value::Table(parsed.root) }, &[Absent { key: "rollout", reason: "" }])
     }
 
     #[test]

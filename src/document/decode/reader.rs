@@ -16,6 +16,7 @@ use super::super::fault::{Fault, shown};
 use super::super::node::{Node, Place, Value};
 use super::super::placed;
 use super::super::suggest::did_you_mean;
+use super::Absent;
 use super::access::{Fields, Items, PlacedAccess, Variant};
 use super::error::DecodeError;
 
@@ -26,7 +27,7 @@ const SECRET_REFERENCE: &str = "secret reference";
 pub(super) struct Context<'a> {
     /// By the place of the key: a table is decoded more than once.
     pub(super) unknown: &'a RefCell<BTreeMap<Place, Fault>>,
-    pub(super) later: &'a [&'a str],
+    pub(super) later: &'a [Absent],
 }
 
 #[derive(Clone, Copy)]
@@ -49,9 +50,12 @@ impl<'a> Reader<'a> {
     }
 
     fn unknown_key(self, key: &str, place: Place, fields: &[&str]) {
-        let fault = if self.context.later.contains(&key) {
-            Fault::new(place, format!("`{}` is not supported by this version", shown(key)))
-                .hint("remove it, or use a version of trunkline that has it")
+        let fault = if let Some(absent) = self.context.later.iter().find(|absent| absent.key == key) {
+            let fault = Fault::new(place, format!("`{}` is not supported by this version", shown(key)));
+            match absent.reason {
+                "" => fault.hint("remove it, or use a version of trunkline that has it"),
+                reason => fault.hint(format!("remove it: {reason}")),
+            }
         } else {
             let list = fields.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
             Fault::new(place, format!("unknown key `{}`", shown(key)))

@@ -8,15 +8,19 @@ use http::StatusCode;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::super::record::{Binding, State, fresh_hex};
+use super::super::record::{Account, Binding, State, fresh_hex};
 use super::answer::{Answer, Paging, Refusal, ok, ok_with, page};
 use super::{Ctx, Name, bound_by, nothing, parse, values};
 
 /// Namespaces of one edge.
 const LIMIT: usize = 1000;
 
-fn namespace_json(id: &str, title: &str) -> Value {
-    json!({ "id": id, "title": title, "supports_url_encoding": true })
+fn namespace_json(account: &Account, id: &str, title: &str) -> Value {
+    let mut shown = json!({ "id": id, "title": title, "supports_url_encoding": true });
+    if let Some(place) = account.jurisdictions.get(id) {
+        shown["jurisdiction"] = json!(place);
+    }
+    shown
 }
 
 /// The refusal where there is no such namespace.
@@ -42,7 +46,7 @@ pub(super) async fn list(Extracted(plane): Ctx, Path(_account): Path<String>, Qu
     if query.direction.as_deref() == Some("desc") {
         namespaces.reverse();
     }
-    let shown = namespaces.into_iter().map(|(id, title)| namespace_json(id, title)).collect();
+    let shown = namespaces.into_iter().map(|(id, title)| namespace_json(&state.account, id, title)).collect();
     let (shown, info) = page(shown, &Paging { page: query.page, per_page: query.per_page }, 20, 1000);
     ok_with(json!(shown), Some(info), StatusCode::OK)
 }
@@ -50,6 +54,16 @@ pub(super) async fn list(Extracted(plane): Ctx, Path(_account): Path<String>, Qu
 #[derive(Debug, Deserialize)]
 struct Titled {
     title: String,
+    /// At creation alone.
+    jurisdiction: Option<String>,
+}
+
+/// That a jurisdiction is one that there is.
+pub(super) fn check_jurisdiction(named: Option<&str>) -> Result<(), Refusal> {
+    match named {
+        None | Some("eu" | "fedramp") => Ok(()),
+        Some(other) => Err(Refusal::bad(10021, format!("a jurisdiction is `eu` or `fedramp`, not `{other}`"))),
+    }
 }
 
 fn free_title(state: &State, title: &str, own_id: Option<&str>) -> Result<(), Refusal> {
@@ -65,7 +79,8 @@ fn free_title(state: &State, title: &str, own_id: Option<&str>) -> Result<(), Re
 
 /// `POST namespaces`.
 pub(super) async fn create(Extracted(plane): Ctx, Path(_account): Path<String>, body: Bytes) -> Answer {
-    let Titled { title } = parse(&body)?;
+    let Titled { title, jurisdiction } = parse(&body)?;
+    check_jurisdiction(jurisdiction.as_deref())?;
     let edit = |state: &mut State| {
         free_title(state, &title, None)?;
         if state.account.namespaces.len() >= LIMIT {
@@ -73,7 +88,8 @@ pub(super) async fn create(Extracted(plane): Ctx, Path(_account): Path<String>, 
         }
         let id = fresh_hex();
         state.account_mut().namespaces.insert(id.clone(), title.clone());
-        Ok(namespace_json(&id, &title))
+        state.account_mut().jurisdictions.extend(jurisdiction.map(|place| (id.clone(), place)));
+        Ok(namespace_json(&state.account, &id, &title))
     };
     ok(Box::pin(plane.change(edit)).await?)
 }
@@ -81,19 +97,19 @@ pub(super) async fn create(Extracted(plane): Ctx, Path(_account): Path<String>, 
 /// `GET namespaces/{id}`.
 pub(super) async fn show(Extracted(plane): Ctx, Path((_, id)): Name) -> Answer {
     let state = plane.state();
-    ok(namespace_json(&id, state.account.namespaces.get(&id).ok_or_else(|| no_namespace(&id))?))
+    ok(namespace_json(&state.account, &id, state.account.namespaces.get(&id).ok_or_else(|| no_namespace(&id))?))
 }
 
 /// `PUT namespaces/{id}`: another title.
 pub(super) async fn rename(Extracted(plane): Ctx, Path((_, id)): Name, body: Bytes) -> Answer {
-    let Titled { title } = parse(&body)?;
+    let Titled { title, .. } = parse(&body)?;
     let edit = |state: &mut State| {
         if !state.account.namespaces.contains_key(&id) {
             return Err(no_namespace(&id));
         }
         free_title(state, &title, Some(&id))?;
         state.account_mut().namespaces.insert(id.clone(), title.clone());
-        Ok(namespace_json(&id, &title))
+        Ok(namespace_json(&state.account, &id, &title))
     };
     ok(Box::pin(plane.change(edit)).await?)
 }
@@ -105,6 +121,7 @@ pub(super) async fn delete(Extracted(plane): Ctx, Path((_, id)): Name) -> Answer
         if let Some(user) = bound_by(state, binds) {
             return Err(Refusal::bad(10037, format!("the namespace is bound by the Worker `{user}`")));
         }
+        state.account_mut().jurisdictions.remove(&id);
         state.account_mut().namespaces.remove(&id).map(|_| ()).ok_or_else(|| no_namespace(&id))
     };
     Box::pin(plane.change(edit)).await?;

@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 
 use super::super::record::{Binding, Queue, State, fresh_hex, now};
 use super::answer::{Answer, Paging, Refusal, ok, ok_with, page};
+use super::kv::check_jurisdiction;
 use super::{Ctx, Name, bound_by, consumers, nothing, parse};
 
 /// Queues of one edge.
@@ -45,7 +46,7 @@ pub(super) fn shown(state: &State, id: &str, queue: &Queue) -> Value {
         .map(|script| json!({ "type": "worker", "script": script.name, "service": script.name, "environment": "production" }))
         .collect();
     let consumers: Vec<Value> = queue.consumer.iter().map(|consumer| consumers::shown(queue, consumer)).collect();
-    json!({
+    let mut shown = json!({
         "queue_id": id,
         "queue_name": queue.name,
         "created_on": queue.created_on,
@@ -59,7 +60,11 @@ pub(super) fn shown(state: &State, id: &str, queue: &Queue) -> Value {
             "delivery_paused": queue.delivery_paused,
             "message_retention_period": queue.retention,
         },
-    })
+    });
+    if let Some(place) = state.account.jurisdictions.get(id) {
+        shown["jurisdiction"] = json!(place);
+    }
+    shown
 }
 
 /// `GET queues`: of those names, if any are named.
@@ -81,6 +86,8 @@ pub(super) async fn list(Extracted(plane): Ctx, Path(_account): Path<String>, Ra
 #[serde(default)]
 struct Wanted {
     queue_name: Option<String>,
+    /// At creation alone.
+    jurisdiction: Option<String>,
     settings: Settings,
 }
 
@@ -136,6 +143,7 @@ fn free_name(state: &State, name: &str, own_id: Option<&str>) -> Result<(), Refu
 /// `POST queues`.
 pub(super) async fn create(Extracted(plane): Ctx, Path(_account): Path<String>, body: Bytes) -> Answer {
     let wanted: Wanted = parse(&body)?;
+    check_jurisdiction(wanted.jurisdiction.as_deref())?;
     let edit = |state: &mut State| {
         free_name(state, wanted.queue_name.as_deref().unwrap_or_default(), None)?;
         if state.account.queues.len() >= LIMIT {
@@ -153,6 +161,7 @@ pub(super) async fn create(Extracted(plane): Ctx, Path(_account): Path<String>, 
         wanted.apply(&mut queue)?;
         let id = fresh_hex();
         state.account_mut().queues.insert(id.clone(), queue);
+        state.account_mut().jurisdictions.extend(wanted.jurisdiction.clone().map(|place| (id.clone(), place)));
         Ok(shown(state, &id, &state.account.queues[&id]))
     };
     ok(Box::pin(plane.change(edit)).await?)
@@ -193,6 +202,7 @@ pub(super) async fn delete(Extracted(plane): Ctx, Path((_, id)): Name) -> Answer
             return Err(Refusal::bad(11005, format!("the queue takes the dead letters of the queue `{}`", other.name)));
         }
         state.account_mut().queues.remove(&id);
+        state.account_mut().jurisdictions.remove(&id);
         Ok(())
     };
     Box::pin(plane.change(edit)).await?;

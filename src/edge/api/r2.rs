@@ -147,14 +147,10 @@ pub(super) async fn show(Extracted(plane): Ctx, Path((_, name)): Name, headers: 
     ok(shown(&state.account.buckets[&id]))
 }
 
-/// `PATCH buckets/{name}`: another storage class for objects to come, in the body or in `cf-r2-storage-class`.
-pub(super) async fn update(Extracted(plane): Ctx, Path((_, name)): Name, headers: HeaderMap, body: Bytes) -> Answer {
-    let of_header = headers.get("cf-r2-storage-class").and_then(|value| value.to_str().ok()).map(str::to_owned);
-    let of_body = || {
-        let body: Value = parse(&body)?;
-        Ok::<_, Refusal>(body["storage_class"].as_str().or(body["storageClass"].as_str()).unwrap_or_default().to_owned())
-    };
-    let class = storage_class(&of_header.map_or_else(of_body, Ok)?)?;
+/// `PATCH buckets/{name}`: another storage class for objects to come, in `cf-r2-storage-class`; what a body says is not read.
+pub(super) async fn update(Extracted(plane): Ctx, Path((_, name)): Name, headers: HeaderMap) -> Answer {
+    let class = headers.get("cf-r2-storage-class").and_then(|value| value.to_str().ok());
+    let class = storage_class(class.unwrap_or_default())?;
     let edit = |state: &mut State| {
         let id = find(state, &headers, &name)?;
         let bucket = state.account_mut().buckets.get_mut(&id).ok_or(R2Error::NoSuchBucket)?;

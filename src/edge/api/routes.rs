@@ -91,7 +91,7 @@ pub(in crate::edge) fn zone_name<'a>(account: &'a Account, id: &str) -> Result<&
     account.zones.get(id).map(String::as_str).ok_or_else(|| Refusal::no_route(&format!("/zones/{id}")))
 }
 
-fn route_json(id: &str, route: &Route) -> Value {
+pub(super) fn route_json(id: &str, route: &Route) -> Value {
     json!({ "id": id, "pattern": route.pattern, "script": route.script })
 }
 

@@ -2,6 +2,7 @@
 //!
 //! **Invariant:** an upload that does not start changes nothing, and the Worker that runs keeps running.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use axum::extract::{Path, Query, Request, State as Extracted};
@@ -12,6 +13,7 @@ use serde_json::{Value, json};
 
 use super::super::record::{Binding, Deployment, Queue, Script, Share, State, Subdomain, Version, fresh_hex, fresh_uuid, now};
 use super::answer::{Answer, Refusal, ok};
+use super::routes::route_json;
 use super::upload::{self, Basis};
 use super::{Ctx, FlagQuery, Flags, Name, migrations, nothing, show, source_of};
 
@@ -27,7 +29,16 @@ pub(super) async fn list(Extracted(plane): Ctx, Query(filter): Query<TagFilter>)
         .map(|(tag, yes)| (tag.to_owned(), yes != "no"))
         .collect();
     let fits = |script: &Script| wanted.iter().all(|(tag, yes)| script.tags.contains(tag) == *yes);
-    let shown: Vec<Value> = state.scripts.values().filter(|script| fits(script)).map(|script| show::script(script)).collect();
+    let mut routes: BTreeMap<&str, Vec<Value>> = BTreeMap::new();
+    for (id, route) in &state.account.routes {
+        routes.entry(route.script.as_deref().unwrap_or_default()).or_default().push(route_json(id, route));
+    }
+    let show = |script: &Arc<Script>| {
+        let mut shown = show::script(script);
+        shown["routes"] = json!(routes.remove(script.name.as_str()).unwrap_or_default());
+        shown
+    };
+    let shown: Vec<Value> = state.scripts.values().filter(|script| fits(script)).map(show).collect();
     ok(shown)
 }
 
@@ -171,7 +182,7 @@ pub(super) fn new_script(name: &str) -> Script {
         deployments: Vec::new(),
         last_deployed_from: String::new(),
         migration_tag: None,
-        objects: std::collections::BTreeMap::new(),
+        objects: BTreeMap::new(),
     }
 }
 

@@ -30,6 +30,9 @@ fn shown(id: &str, service: &Service) -> Value {
             shown[field] = json!(port);
         }
     }
+    if let Some(protocol) = &service.app_protocol {
+        shown["app_protocol"] = json!(protocol);
+    }
     if !service.tls_settings.is_null() {
         shown["tls_settings"] = service.tls_settings.clone();
     }
@@ -43,6 +46,7 @@ struct Wanted {
     http_port: Option<u16>,
     https_port: Option<u16>,
     tcp_port: Option<u16>,
+    app_protocol: Option<String>,
     host: Value,
     #[serde(default)]
     tls_settings: Value,
@@ -60,6 +64,9 @@ impl Wanted {
             "tcp" => return Err(wrong("a service of type `tcp` has a `tcp_port`".to_owned())),
             other => return Err(wrong(format!("a service's type is `http` or `tcp`, not `{other}`"))),
         }
+        if let Some(other) = self.app_protocol.as_deref().filter(|spoken| !matches!(*spoken, "postgresql" | "mysql")) {
+            return Err(wrong(format!("a service speaks `postgresql` or `mysql`, not `{other}`")));
+        }
         let ip = |field: &str| self.host[field].as_str();
         let good = match (ip("ipv4"), ip("ipv6"), ip("hostname")) {
             (Some(ip), None, None) => ip.parse::<std::net::Ipv4Addr>().is_ok(),
@@ -76,6 +83,7 @@ impl Wanted {
             http_port: self.http_port.or((self.r#type == "http" && self.https_port.is_none()).then_some(80)),
             https_port: self.https_port,
             tcp_port: self.tcp_port,
+            app_protocol: self.app_protocol,
             kind: self.r#type,
             host: self.host,
             tls_settings: self.tls_settings,

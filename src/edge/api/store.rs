@@ -43,8 +43,9 @@ impl Call {
                 Runtime::Missing { hint } => hint,
                 _ => String::new(),
             };
+            // No 5xx: nothing was done, and that is certain, so nobody has to find out what became of the call.
             let message = format!("KV values and D1 need workerd, which is not installed; {hint}");
-            return Err(Refusal::new(StatusCode::SERVICE_UNAVAILABLE, 10013, message));
+            return Err(Refusal::new(StatusCode::CONFLICT, 10013, message));
         };
         let request = http::Request::builder().method(self.method).uri(self.target).header("host", "store");
         let body = Full::new(self.body).map_err(|never| match never {}).boxed_unsync();

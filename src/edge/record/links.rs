@@ -34,6 +34,8 @@ pub(in crate::edge) struct Service {
     pub(in crate::edge) http_port: Option<u16>,
     pub(in crate::edge) https_port: Option<u16>,
     pub(in crate::edge) tcp_port: Option<u16>,
+    /// What is spoken over TCP.
+    pub(in crate::edge) app_protocol: Option<String>,
     /// As it came. A tunnel in it is kept and not used: the edge is in the network.
     pub(in crate::edge) host: Value,
     #[serde(default)]

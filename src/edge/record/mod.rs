@@ -37,6 +37,8 @@ pub(super) struct State {
 pub(super) struct Account {
     /// KV namespaces: id to title.
     pub(super) namespaces: BTreeMap<String, String>,
+    /// Where the data of a KV namespace or a queue must stay, by its id, where somebody said so. All of it is here.
+    pub(super) jurisdictions: BTreeMap<String, String>,
     /// Zones that a request has named: id to name. The edge has no DNS, so a zone exists when it is named.
     pub(super) zones: BTreeMap<String, String>,
     /// Routes by id.

@@ -1,4 +1,5 @@
-//! Cloudflare Tunnels: names, ingress, tokens. Nothing connects, and a token opens nothing: it follows from the tunnel's id.
+//! Cloudflare Tunnels: names, ingress, tokens. Nothing connects, and a token opens nothing: it follows from the tunnel's id and
+//! from how often its secret was changed.
 //!
 //! Codes: 1013 the name is taken, 1003 no such tunnel, 1056 an ingress whose last rule is no catch-all.
 
@@ -17,6 +18,10 @@ use super::{Asked, Kept, missing, needed, object, pages, text};
 
 const SET: &str = "tunnels";
 const CONFIGURATIONS: &str = "tunnel configurations";
+/// How often the secret of a tunnel was changed, where it was.
+const ROTATIONS: &str = "tunnel rotations";
+/// Bytes of a tunnel's secret, at least.
+const SECRET: usize = 32;
 
 fn no_tunnel(id: &str) -> Refusal {
     missing(1003, "tunnel", id)
@@ -76,7 +81,11 @@ pub(super) async fn show(Extension(kept): Kept, Path((_, id)): Path<(String, Str
     ok(kept.now().find(SET, ("id", &id)).cloned().ok_or_else(|| no_tunnel(&id))?)
 }
 
-/// `PATCH cfd_tunnel/{t}`: another name.
+fn rotations(records: &Records, id: &str) -> u64 {
+    records.find(ROTATIONS, ("tunnel_id", id)).and_then(|rotated| rotated["count"].as_u64()).unwrap_or(0)
+}
+
+/// `PATCH cfd_tunnel/{t}`: another name, another secret; the secret itself is dropped.
 pub(super) async fn edit(Extension(kept): Kept, Path((_, id)): Path<(String, String)>, body: Bytes) -> Answer {
     let wanted = object(&body)?;
     let edit = |records: &mut Records| {
@@ -84,6 +93,14 @@ pub(super) async fn edit(Extension(kept): Kept, Path((_, id)): Path<(String, Str
         if let Some(name) = text(&wanted, "name") {
             free(records, name, Some(&id))?;
             tunnel["name"] = json!(name);
+        }
+        if let Some(secret) = text(&wanted, "tunnel_secret") {
+            if STANDARD.decode(secret).map_or(0, |bytes| bytes.len()) < SECRET {
+                return Err(Refusal::bad(1002, format!("`tunnel_secret` is at least {SECRET} bytes in base64")));
+            }
+            let count = rotations(records, &id) + 1;
+            records.remove(ROTATIONS, ("tunnel_id", &id));
+            records.add(ROTATIONS, json!({ "tunnel_id": id, "count": count }))?;
         }
         records.replace(SET, "id", tunnel.clone());
         Ok(tunnel)
@@ -105,8 +122,9 @@ pub(super) async fn delete(Extension(kept): Kept, Path((_, id)): Path<(String, S
 
 /// `GET cfd_tunnel/{t}/token`.
 pub(super) async fn token(Extension(kept): Kept, Path((account, id)): Path<(String, String)>) -> Answer {
-    alive(&kept.now(), &id)?;
-    let secret = STANDARD.encode(hex_of(&format!("stand-in tunnel {id}")));
+    let records = kept.now();
+    alive(&records, &id)?;
+    let secret = STANDARD.encode(hex_of(&format!("stand-in tunnel {id} {}", rotations(&records, &id))));
     ok(STANDARD.encode(json!({ "a": account, "t": id, "s": secret }).to_string()))
 }
 

@@ -18,7 +18,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::sketch::{TableSketch, Tables};
 use super::vocabulary::Vocabulary;
 use super::{DefinitionFile, Imported, Remark, SourceFile, write};
-use crate::definition::FIELDS;
+use crate::definition::fields_of;
 use crate::model::{Address, EnvironmentId, EnvironmentName, Kind};
 use crate::provider::cloudflare::Survey;
 
@@ -46,7 +46,7 @@ pub fn kinds() -> BTreeMap<&'static str, BTreeSet<Kind>> {
     let mut kinds: BTreeMap<&'static str, BTreeSet<Kind>> = BTreeMap::new();
     for kind in Kind::ALL {
         let section = section(kind);
-        let is_known = kind == Kind::Worker || FIELDS.iter().any(|field| field.kind == kind.as_str());
+        let is_known = kind == Kind::Worker || fields_of(kind).any(|field| field.shown.is_some());
         if is_known && words.has_kind(section) {
             kinds.entry(section).or_default().insert(kind);
         }

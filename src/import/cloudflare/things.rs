@@ -4,7 +4,7 @@ use serde_json::{Map, Value as Json, json};
 
 use super::super::sketch::TableSketch;
 use super::{Making, section};
-use crate::definition::{FIELDS, Form};
+use crate::definition::{Form, Shown, fields_of};
 use crate::model::{Kind, Properties, Value};
 use crate::provider::cloudflare::{Survey, Surveyed};
 
@@ -21,7 +21,12 @@ pub(super) fn carry(making: &mut Making<'_>, thing: &Surveyed) {
     if thing.properties.get("config_src").and_then(Value::as_text).is_some_and(|source| source != "cloudflare") {
         return making.leave(&what, "it is configured on its host, and not here");
     }
-    let keys = fields(making, thing, &what);
+    let mut keys = fields(making, thing, &what);
+    if thing.kind == Kind::CacheRule && thing.owner.is_some() {
+        // A `ref` that is our mark is made from the key and the place; the key is that of the mark.
+        keys.remove("ref");
+        keys.extend(thing.properties.get("order").and_then(json_of).map(|order| ("order".to_owned(), order)));
+    }
     if section(thing.kind) != kind {
         return consumer(making, thing, keys, &what);
     }
@@ -49,16 +54,17 @@ pub(super) fn is_of_a_domain(thing: &Surveyed, survey: &Survey) -> bool {
 /// The keys of a thing, from its properties.
 fn fields(making: &mut Making<'_>, thing: &Surveyed, what: &str) -> Map<String, Json> {
     let mut keys = Map::new();
-    for field in FIELDS.iter().filter(|field| field.kind == thing.kind.as_str()) {
-        let Some(value) = find(&thing.properties, field.property) else { continue };
-        let first = field.key.split('.').next().unwrap_or(field.key);
-        if section(thing.kind) == field.kind && !making.words.has_key(field.kind, first) {
-            making.leave(&format!("{what}: {}", field.property), format!("this version's `{}` has no key `{first}`", field.kind));
+    let kind = thing.kind.as_str();
+    for Shown { property, key, form } in fields_of(thing.kind).filter_map(|field| field.shown) {
+        let Some(value) = find(&thing.properties, property) else { continue };
+        let first = key.split('.').next().unwrap_or(key);
+        if section(thing.kind) == kind && !making.words.has_key(kind, first) {
+            making.leave(&format!("{what}: {property}"), format!("this version's `{kind}` has no key `{first}`"));
             continue;
         }
-        match written(making, field.form, value) {
-            Ok(value) => put(&mut keys, field.key, value),
-            Err(reason) => making.leave(&format!("{what}: {}", field.property), reason),
+        match written(making, form, value) {
+            Ok(value) => put(&mut keys, key, value),
+            Err(reason) => making.leave(&format!("{what}: {property}"), reason),
         }
     }
     keys

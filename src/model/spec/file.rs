@@ -5,9 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use super::secret_value;
+use crate::model::address::InstanceKey;
 use crate::model::digest::Content;
 use crate::model::name::ResourceName;
-use crate::model::value::{Properties, SecretMark, Value};
+use crate::model::value::{Pending, Properties, SecretMark, TOKEN, Value};
 
 /// A file on a host.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -18,6 +19,9 @@ pub struct FileSpec {
     pub content: Content,
     /// The secrets whose values take the place of the placeholders, at apply only.
     pub secrets: BTreeSet<ResourceName>,
+    /// The tunnels whose tokens do, by their keys, and where each of them is.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub tokens: BTreeMap<ResourceName, InstanceKey>,
     /// Permission bits, such as `0o640`.
     pub mode: u32,
     /// User name or number; `None` leaves it as it is.
@@ -29,23 +33,41 @@ pub struct FileSpec {
     pub validate: Option<Vec<String>>,
 }
 
-/// What stands in a rendered template for the value of `secret.<name>`.
-pub fn placeholder(name: &ResourceName) -> String {
+/// What stands in a rendered template for a value: for that of `secret.<name>` by its name, for the token of a tunnel by its
+/// [`token_label`].
+pub fn placeholder(name: &str) -> String {
     format!("\u{2983}trunkline-secret:{name}\u{2984}")
 }
 
+/// How the token of a tunnel is called among the secrets of a file: no secret has a name with dots.
+pub fn token_label(tunnel: &ResourceName) -> String {
+    format!("tunnel.{tunnel}.token")
+}
+
 impl FileSpec {
+    /// What its values are called: secrets by their names, tokens by their labels.
+    pub fn values(&self) -> BTreeSet<String> {
+        self.secrets.iter().map(ToString::to_string).chain(self.tokens.keys().map(token_label)).collect()
+    }
+
     pub(super) fn properties(&self, marks: &BTreeMap<ResourceName, SecretMark>) -> Properties {
         // `validate` is how a change is made, not what is there: changing it alone changes nothing on the host.
-        let Self { path, content, secrets, mode, owner, group, validate: _ } = self;
+        let Self { path, content, secrets, tokens, mode, owner, group, validate: _ } = self;
         let mut properties = Properties::from([
             ("path".to_owned(), Value::text(path)),
             ("content".to_owned(), (*content).into()),
             ("mode".to_owned(), Value::text(format!("{mode:04o}"))),
         ]);
-        if !secrets.is_empty() {
-            let secrets = secrets.iter().map(|name| (name.to_string(), secret_value(name, marks)));
-            properties.insert("secrets".to_owned(), Value::Table(secrets.collect()));
+        // What stands for a token is known to its tunnel, once that is there.
+        let token = |(tunnel, instance): (&ResourceName, &InstanceKey)| {
+            let InstanceKey { address, target } = instance.clone();
+            let pending = Pending { address, attribute: TOKEN.to_owned(), target: Some(target) };
+            (token_label(tunnel), Value::Pending { pending })
+        };
+        let secrets = secrets.iter().map(|name| (name.to_string(), secret_value(name, marks)));
+        let values: Properties = secrets.chain(tokens.iter().map(token)).collect();
+        if !values.is_empty() {
+            properties.insert("secrets".to_owned(), Value::Table(values));
         }
         for (key, value) in [("owner", owner), ("group", group)] {
             if let Some(value) = value {

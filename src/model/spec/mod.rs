@@ -17,7 +17,7 @@ use super::kind::Kind;
 use super::name::ResourceName;
 use super::value::{Properties, SecretMark, Value};
 
-pub use file::{FileSpec, placeholder};
+pub use file::{FileSpec, placeholder, token_label};
 pub use hosted::{DANGERS, HostedSpec, RESTART_ON};
 pub use platform::PlatformSpec;
 pub use rollout::{Probe, Rollout, TRAFFIC, traffic, with_traffic};

@@ -225,7 +225,7 @@ impl Binding {
             Self::Resource { address, fields } => {
                 let mut fields = fields.clone();
                 if let Some(bound) = address.kind.binding() {
-                    let pending = Pending { address: address.clone(), attribute: bound.attribute.to_owned() };
+                    let pending = Pending { address: address.clone(), attribute: bound.attribute.to_owned(), target: None };
                     fields.insert("type".to_owned(), bound.sort.into());
                     fields.insert(bound.field.to_owned(), Value::Pending { pending });
                 }

@@ -47,8 +47,8 @@ pub(super) struct Client {
     patience: Patience,
 }
 
-/// A header that a call needs besides those of every call: its name and value.
-pub(super) type Header<'a> = Option<(&'static str, &'a str)>;
+/// Headers that a call needs besides those of every call: their names and values.
+pub(super) type Headers<'a> = &'a [(&'static str, &'a str)];
 
 /// A whole answer.
 struct Answer {
@@ -83,14 +83,14 @@ impl Client {
     /// Reads one result.
     pub(super) async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, Fault> {
         let call = call_name(&Method::GET, path);
-        let (value, _) = self.read_enveloped(path, None).await?;
+        let (value, _) = self.read_enveloped(path, &[]).await?;
         self.decode(&call, value)
     }
 
     /// Reads what is not enveloped.
     pub(super) async fn get_raw(&self, path: &str) -> Result<Raw, Fault> {
         let call = call_name(&Method::GET, path);
-        let answer = self.read(path, CONTENT_LIMIT, None).await?;
+        let answer = self.read(path, CONTENT_LIMIT, &[]).await?;
         if !(200..300).contains(&answer.status) {
             return Err(self.opened(&call, &answer).err().unwrap_or_else(|| unexpected(&call, &answer)));
         }
@@ -110,16 +110,16 @@ impl Client {
         payload: Payload,
         secrets: &[&Secret],
     ) -> Result<T, Fault> {
-        self.write_with(method, path, payload, (secrets, None)).await
+        self.write_with(method, path, payload, (secrets, &[])).await
     }
 
-    /// The same with a header of its own.
+    /// The same with headers of its own.
     pub(super) async fn write_with<T: DeserializeOwned>(
         &self,
         method: Method,
         path: &str,
         payload: Payload,
-        (secrets, header): (&[&Secret], Header<'_>),
+        (secrets, headers): (&[&Secret], Headers<'_>),
     ) -> Result<T, Fault> {
         let call = call_name(&method, path);
         self.sent.lock().unwrap_or_else(PoisonError::into_inner).extend(secrets.iter().map(|&secret| secret.clone()));
@@ -130,7 +130,7 @@ impl Client {
                 Ok(slot) => slot,
                 Err(fault) => break fault,
             };
-            let request = self.request(method.clone(), path, &payload, header).timeout(self.patience.write);
+            let request = self.request(method.clone(), path, &payload, headers).timeout(self.patience.write);
             sent += 1;
             let answer = self.send(&call, request, ENVELOPE_LIMIT).await;
             drop(slot);
@@ -157,20 +157,20 @@ impl Client {
         Err(fault)
     }
 
-    pub(super) async fn read_enveloped(&self, path: &str, header: Header<'_>) -> Result<(Value, Option<ResultInfo>), Fault> {
+    pub(super) async fn read_enveloped(&self, path: &str, headers: Headers<'_>) -> Result<(Value, Option<ResultInfo>), Fault> {
         let call = call_name(&Method::GET, path);
-        let answer = self.read(path, ENVELOPE_LIMIT, header).await?;
+        let answer = self.read(path, ENVELOPE_LIMIT, headers).await?;
         self.opened(&call, &answer)
     }
 
     /// Reads, again where it may help: after a broken connection, a failed server, a refusal that says "later".
-    async fn read(&self, path: &str, limit: usize, header: Header<'_>) -> Result<Answer, Fault> {
+    async fn read(&self, path: &str, limit: usize, headers: Headers<'_>) -> Result<Answer, Fault> {
         let call = call_name(&Method::GET, path);
         let mut waited = Duration::ZERO;
         let mut failures = 0;
         loop {
             let slot = self.turn(&call, &mut waited).await?;
-            let request = self.request(Method::GET, path, &Payload::Empty, header).timeout(self.patience.read);
+            let request = self.request(Method::GET, path, &Payload::Empty, headers).timeout(self.patience.read);
             let outcome = self.send(&call, request, limit).await;
             drop(slot);
             let again = match &outcome {
@@ -212,7 +212,7 @@ impl Client {
         Ok(slot)
     }
 
-    fn request(&self, method: Method, path: &str, payload: &Payload, header: Header<'_>) -> reqwest::RequestBuilder {
+    fn request(&self, method: Method, path: &str, payload: &Payload, headers: Headers<'_>) -> reqwest::RequestBuilder {
         let authorization = match payload {
             Payload::Session { token, .. } => bearer(token),
             _ => None,
@@ -222,7 +222,7 @@ impl Client {
             .request(method, format!("{}{path}", self.endpoint))
             .header(http::header::AUTHORIZATION, authorization.unwrap_or_else(|| self.authorization.clone()))
             .header(http::header::ACCEPT, "application/json, */*;q=0.5");
-        let request = header.into_iter().fold(request, |request, (name, value)| request.header(name, value));
+        let request = headers.iter().fold(request, |request, (name, value)| request.header(*name, *value));
         match payload {
             Payload::Empty => request,
             Payload::Json(value) => request.json(value),

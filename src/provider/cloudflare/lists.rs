@@ -8,26 +8,27 @@
 //! and are seen by a deep read only, unless the server moves `modified_on` with them.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Mutex;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use futures_util::future::{join, join_all};
 use serde::Serialize;
 
-use crate::model::{Address, Marker, Retry, canonical_digest};
-use crate::provider::ProviderError;
+use crate::model::{Address, Marker, canonical_digest};
 
 use super::carry_out::Uploaded;
 use super::client::Client;
 use super::fault::Fault;
-use super::path::{Grammar, path, with_query};
-use super::wire::{RouteItem, ScriptItem, Subdomain, WorkerItem, Zone};
+use super::path::{Grammar, path};
+use super::wire::{RouteItem, ScriptItem, Subdomain, WorkerItem};
+use super::zones::{Zones, within};
 
 /// Which account is read, and what of it never changes.
 pub(super) struct Account {
     /// 32 hex digits.
     pub(super) id: String,
-    /// Ids of zones by name, once found.
-    zones: Mutex<BTreeMap<String, String>>,
+    /// Ids of zones by name, once found; shared by all that look at this account.
+    pub(super) zones: Arc<Zones>,
     /// The server has no `workers/workers`: older edges.
     without_workers: AtomicBool,
     /// Held while a rule of a ruleset is written: where it stands depends on the others.
@@ -35,9 +36,9 @@ pub(super) struct Account {
 }
 
 impl Account {
-    /// The account `id`.
-    pub(super) fn new(id: String) -> Self {
-        Self { id, zones: Mutex::default(), without_workers: AtomicBool::new(false), rules: tokio::sync::Mutex::default() }
+    /// The account `id`, of which `zones` are known.
+    pub(super) fn new(id: String, zones: Arc<Zones>) -> Self {
+        Self { id, zones, without_workers: AtomicBool::new(false), rules: tokio::sync::Mutex::default() }
     }
 
     /// A path below the account.
@@ -69,6 +70,17 @@ pub(super) struct Lists {
     workers: BTreeMap<String, WorkerItem>,
     /// Routes by the name of their zone, or why they could not be read.
     pub(super) zones: BTreeMap<String, Result<ZoneRoutes, Fault>>,
+    /// The routes that the list of Workers shows, by the zone that their patterns lie in; for zones that were not read.
+    shown: BTreeMap<String, Vec<RouteItem>>,
+}
+
+/// A Worker that is looked for, by what the inventory says of it.
+pub(super) struct Sought<'a> {
+    pub(super) script: &'a str,
+    /// The zones whose routes count for it.
+    pub(super) zones: BTreeSet<String>,
+    /// Its recorded fingerprint, where that may stand for what is there.
+    pub(super) recorded: Option<&'a str>,
 }
 
 /// Reads the lists of Workers, and the routes of `zones`.
@@ -76,19 +88,42 @@ pub(super) struct Lists {
 /// # Errors
 /// Where the list of Workers cannot be read. A zone that cannot be read is an error in the answer.
 pub(super) async fn read(client: &Client, account: &Account, zones: &BTreeSet<String>) -> Result<Lists, Fault> {
+    let (lists, zones) = join(without_zones(client, account), routes(client, account, zones)).await;
+    Ok(Lists { zones, ..lists? })
+}
+
+/// Reads the lists of Workers, and the routes of those zones in which one of `sought` is not what is recorded: where the
+/// list of Workers shows the recorded routes, and all else of the fingerprint, the zone would say nothing new.
+///
+/// # Errors
+/// As [`read`].
+pub(super) async fn read_changed(client: &Client, account: &Account, sought: &[Sought<'_>]) -> Result<Lists, Fault> {
+    let mut lists = without_zones(client, account).await?;
+    let zones = sought.iter().flat_map(|sought| &sought.zones);
+    lists.shown = zones.map(|zone| (zone.clone(), lists.routes_shown(zone))).collect();
+    let changed = sought.iter().filter(|sought| !lists.shows(sought)).flat_map(|sought| sought.zones.iter().cloned());
+    let changed: BTreeSet<String> = changed.collect();
+    lists.zones = routes(client, account, &changed).await;
+    Ok(lists)
+}
+
+/// The two lists of Workers.
+async fn without_zones(client: &Client, account: &Account) -> Result<Lists, Fault> {
     let scripts = async {
         let items: Option<Vec<ScriptItem>> = client.get(&account.path(&["workers", "scripts"])).await?;
-        Ok(items.unwrap_or_default())
+        Ok::<_, Fault>(items.unwrap_or_default())
     };
-    let routes = futures_util::future::join_all(
-        zones.iter().map(|zone| async move { (zone.clone(), zone_routes(client, account, zone).await) }),
-    );
-    let (scripts, workers, routes) = futures_util::future::join3(scripts, workers(client, account), routes).await;
+    let (scripts, workers) = join(scripts, workers(client, account)).await;
     Ok(Lists {
-        scripts: scripts.map(|items: Vec<ScriptItem>| items.into_iter().map(|i| (i.id.clone(), i)).collect())?,
+        scripts: scripts?.into_iter().map(|item| (item.id.clone(), item)).collect(),
         workers: workers?.into_iter().map(|item| (item.name.clone(), item)).collect(),
-        zones: routes.into_iter().collect(),
+        ..Lists::default()
     })
+}
+
+async fn routes(client: &Client, account: &Account, zones: &BTreeSet<String>) -> BTreeMap<String, Result<ZoneRoutes, Fault>> {
+    let reads = zones.iter().map(|zone| async move { (zone.clone(), zone_routes(client, account, zone).await) });
+    join_all(reads).await.into_iter().collect()
 }
 
 async fn workers(client: &Client, account: &Account) -> Result<Vec<WorkerItem>, Fault> {
@@ -105,28 +140,11 @@ async fn workers(client: &Client, account: &Account) -> Result<Vec<WorkerItem>, 
 }
 
 async fn zone_routes(client: &Client, account: &Account, zone: &str) -> Result<ZoneRoutes, Fault> {
-    let id = zone_id(client, account, zone).await?;
-    let routes: Option<Vec<RouteItem>> = client.get(&path(&["zones", &id, "workers", "routes"])).await?;
-    Ok(ZoneRoutes { id, routes: routes.unwrap_or_default() })
-}
-
-/// The id of a zone, looked up once.
-pub(super) async fn zone_id(client: &Client, account: &Account, zone: &str) -> Result<String, Fault> {
-    Grammar::Zone.check(zone).map_err(Fault::own)?;
-    let known = account.zones.lock().unwrap_or_else(std::sync::PoisonError::into_inner).get(zone).cloned();
-    if let Some(id) = known {
-        return Ok(id);
-    }
-    let query = with_query("/zones", &[("name", zone), ("account.id", &account.id)]);
-    let found: Option<Vec<Zone>> = client.get(&query).await?;
-    let found = found.unwrap_or_default().into_iter().find(|item| item.name == zone);
-    let id = found.map(|item| item.id).ok_or_else(|| {
-        let error = ProviderError::new(format!("the account shows no zone `{zone}`"), Retry::Stalled);
-        Fault::own(error.hint("check the name of the zone, and that the token may read the zone (Zone Read)"))
-    })?;
-    Grammar::Id.check(&id).map_err(Fault::own)?;
-    account.zones.lock().unwrap_or_else(std::sync::PoisonError::into_inner).insert(zone.to_owned(), id.clone());
-    Ok(id)
+    let read = |id: String| async move {
+        let routes: Option<Vec<RouteItem>> = client.get(&path(&["zones", &id, "workers", "routes"])).await?;
+        Ok(ZoneRoutes { id, routes: routes.unwrap_or_default() })
+    };
+    within(client, account, zone, read).await
 }
 
 /// What of a Worker's places in the lists counts.
@@ -164,8 +182,7 @@ impl Lists {
         let item = self.scripts.get(script)?;
         let mut routes = BTreeMap::new();
         for zone in zones {
-            let all = self.zones.get(zone)?.as_ref().ok()?;
-            routes.insert(zone.as_str(), patterns(all, script).collect());
+            routes.insert(zone.as_str(), patterns(self.routes_in(zone)?, script).collect());
         }
         let counted = Counted {
             tag: &item.tag,
@@ -225,13 +242,47 @@ impl Lists {
 
     /// The routes of the Worker: pattern to zone.
     pub(super) fn routes(&self, script: &str) -> BTreeMap<String, String> {
-        let read = self.zones.iter().filter_map(|(zone, all)| Some((zone, all.as_ref().ok()?)));
-        read.flat_map(|(zone, all)| patterns(all, script).map(move |p| (p.to_owned(), zone.clone()))).collect()
+        let zones: BTreeSet<&String> = self.zones.keys().chain(self.shown.keys()).collect();
+        let known = zones.into_iter().filter_map(|zone| Some((zone, self.routes_in(zone)?)));
+        known.flat_map(|(zone, all)| patterns(all, script).map(move |p| (p.to_owned(), zone.clone()))).collect()
+    }
+
+    /// The routes of a zone: as it says itself, or as the list of Workers shows them where it was not asked.
+    fn routes_in(&self, zone: &str) -> Option<&[RouteItem]> {
+        match self.zones.get(zone) {
+            Some(read) => read.as_ref().ok().map(|read| read.routes.as_slice()),
+            None => self.shown.get(zone).map(Vec::as_slice),
+        }
+    }
+
+    /// The routes in the list of Workers whose patterns lie in `zone`.
+    fn routes_shown(&self, zone: &str) -> Vec<RouteItem> {
+        let of = |item: &ScriptItem| {
+            let routes = item.routes.clone().unwrap_or_default().into_iter();
+            let script = Some(item.id.clone());
+            routes.filter(|route| lies_in(&route.pattern, zone)).map(move |route| RouteItem { script: script.clone(), ..route })
+        };
+        self.scripts.values().flat_map(of).collect()
+    }
+
+    /// Whether the lists alone show that a Worker is what is recorded of it.
+    fn shows(&self, Sought { script, zones, recorded }: &Sought<'_>) -> bool {
+        // A server need not show routes in this list, and an empty list would look the same.
+        let has_routes = || self.scripts.get(*script).is_some_and(|item| item.routes.is_some());
+        let is_recorded = |recorded: &&str| *zones == zones_of(recorded) && self.still(script, recorded);
+        zones.is_empty() || recorded.as_ref().is_some_and(is_recorded) && has_routes()
     }
 }
 
-fn patterns<'a>(zone: &'a ZoneRoutes, script: &'a str) -> impl Iterator<Item = &'a str> {
-    zone.routes.iter().filter(move |r| r.script.as_deref() == Some(script)).map(|r| r.pattern.as_str())
+fn patterns<'a>(routes: &'a [RouteItem], script: &'a str) -> impl Iterator<Item = &'a str> {
+    routes.iter().filter(move |r| r.script.as_deref() == Some(script)).map(|r| r.pattern.as_str())
+}
+
+/// Whether the host of a route's pattern lies in a zone.
+fn lies_in(pattern: &str, zone: &str) -> bool {
+    let rest = pattern.split_once("://").map_or(pattern, |(_, rest)| rest);
+    let host = rest.split('/').next().unwrap_or_default().trim_start_matches('*').trim_start_matches('.').to_ascii_lowercase();
+    host.strip_suffix(zone).is_some_and(|before| before.is_empty() || before.ends_with('.'))
 }
 
 /// The zones that a fingerprint names.
@@ -256,6 +307,7 @@ mod tests {
         Lists {
             scripts: [("a".to_owned(), item("a")), ("b".to_owned(), item("b"))].into(),
             workers: [("a".to_owned(), WorkerItem { name: "a".into(), ..WorkerItem::default() })].into(),
+            shown: BTreeMap::new(),
             zones: [(
                 "example.com".to_owned(),
                 Ok(ZoneRoutes { id: "z".into(), routes: vec![route("example.com/a", "a"), route("example.com/b", "b")] }),
@@ -288,6 +340,41 @@ mod tests {
         let mut other = lists();
         other.scripts.get_mut("b").unwrap().etag = Some("other".into());
         assert!(other.still("a", &before), "another Worker does not count");
+    }
+
+    #[test]
+    fn what_the_list_of_workers_shows_stands_for_a_zone_only_where_it_is_what_was_recorded() {
+        let zone = "example.com".to_owned();
+        let recorded = lists().fingerprint("a", &[zone.clone()].into()).unwrap();
+        let route = |pattern: &str| RouteItem { id: "r".into(), pattern: pattern.into(), script: None };
+        let shows = |routes: Option<Vec<RouteItem>>, zones: &[&str], recorded: Option<&str>| {
+            let mut lists = Lists { zones: BTreeMap::new(), ..lists() };
+            lists.scripts.get_mut("a").unwrap().routes = routes;
+            let zones: BTreeSet<String> = zones.iter().map(|zone| (*zone).to_owned()).collect();
+            lists.shown = zones.iter().map(|zone| (zone.clone(), lists.routes_shown(zone))).collect();
+            lists.shows(&Sought { script: "a", zones, recorded })
+        };
+        let same = || Some(vec![route("example.com/a"), route("elsewhere.org/*")]);
+        let recorded = Some(recorded.as_str());
+        assert!(shows(same(), &["example.com"], recorded));
+        assert!(!shows(Some(vec![]), &["example.com"], recorded), "the route is gone");
+        assert!(!shows(Some(vec![route("example.com/b")]), &["example.com"], recorded), "it is another one");
+        assert!(!shows(same(), &["example.com", "example.org"], recorded), "a zone counts that did not");
+        assert!(!shows(same(), &["example.com"], None), "nothing is recorded");
+        let none = Lists { zones: [(zone, Ok(ZoneRoutes { id: "z".into(), routes: vec![] }))].into(), ..lists() };
+        let none = none.fingerprint("a", &["example.com".to_owned()].into()).unwrap();
+        assert!(!shows(None, &["example.com"], Some(&none)), "a list without routes shows nothing");
+        assert!(shows(Some(vec![]), &["example.com"], Some(&none)) && shows(None, &[], None));
+    }
+
+    #[test]
+    fn a_pattern_lies_in_the_zone_of_its_host() {
+        for pattern in ["example.com/*", "*.example.com/x", "*example.com/*", "https://api.Example.com/v1/*", "example.com"] {
+            assert!(lies_in(pattern, "example.com"), "{pattern}");
+        }
+        for pattern in ["notexample.com/*", "example.org/example.com", "*.example.com.org/*", ""] {
+            assert!(!lies_in(pattern, "example.com"), "{pattern}");
+        }
     }
 
     #[test]

@@ -4,8 +4,9 @@
 //! Goes in: a query, or approved orders. Comes out: observations, and one outcome for each order.
 //!
 //! What is read for an unchanged account does not grow with the number of Workers: the two lists of Workers, one list of each
-//! other kind, and the routes of each zone that a definition names. A changed Worker costs two writes, the
-//! upload of a version and its deployment; crons, routes, tags and the workers.dev name are written only where they differ.
+//! other kind, and of each zone that a definition names its records and its rules; its routes only where the list of Workers
+//! does not show the recorded ones. A changed Worker costs two writes, the upload of a version and its deployment; crons,
+//! routes, tags and the workers.dev name are written only where they differ.
 //!
 //! **Invariant:** a write is sent once. Where its answer does not say what happened the order's outcome is unknown, and
 //! so is that of an order of which a part was carried out before another was refused: the journal looks before anything
@@ -34,6 +35,7 @@ mod upload;
 mod wire;
 mod worker;
 mod write;
+mod zones;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -41,8 +43,8 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 
-use crate::model::{Kind, ObservedState, Retry, Secret, SecretResolver, Spec, WorkerSpec};
-use crate::provider::{Order, Outcome, Provider, ProviderError, Query};
+use crate::model::{Kind, ObservedState, ResourceName, Retry, Secret, SecretMark, SecretResolver, Spec, WorkerSpec};
+use crate::provider::{Order, Outcome, Provider, ProviderError, Query, Token};
 
 use client::Client;
 use lists::Account;
@@ -130,10 +132,11 @@ pub fn connect(options: Options) -> Result<CloudflareProvider, ProviderError> {
         Some(client) => client,
         None => http_client(&patience)?,
     };
+    let zones = paces.zones(&endpoint, &account_id, &token);
     Ok(CloudflareProvider {
         client: Client::new(http.clone(), endpoint, &token, &paces, patience)?,
         http,
-        account: Account::new(account_id),
+        account: Account::new(account_id, zones),
         secrets,
         settle,
         concurrency: paces.width(),
@@ -220,6 +223,15 @@ impl Provider for CloudflareProvider {
                 Spec::Worker(WorkerSpec { purge: Some(purge), .. }) => purge::purge(self, purge).await,
                 _ => Vec::new(),
             }
+        }
+        .boxed()
+    }
+
+    fn token<'a>(&'a self, tunnel: &'a ResourceName, id: &'a str) -> BoxFuture<'a, Result<Token, ProviderError>> {
+        async move {
+            let value = self.tunnel_token(id).await?;
+            let mark = self.secrets.mark_token(tunnel, &value).map_or(SecretMark::Unknown, SecretMark::Hmac);
+            Ok(Token { value, mark })
         }
         .boxed()
     }

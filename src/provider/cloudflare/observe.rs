@@ -17,7 +17,7 @@ use super::CloudflareProvider;
 use super::collection;
 use super::deployed::Ours;
 use super::fault::Fault;
-use super::lists::{self, Lists, zones_of};
+use super::lists::{self, Lists, Sought, zones_of};
 use super::path::Grammar;
 use super::read;
 use super::wire::Version;
@@ -41,9 +41,9 @@ pub(super) async fn observe(provider: &CloudflareProvider, query: &Query) -> Res
             _ => {}
         }
     }
-    let zones: BTreeSet<String> = workers.iter().flat_map(|(_, lookup)| zones(lookup)).collect();
+    let sought: Vec<Sought<'_>> = workers.iter().map(|(_, lookup)| sought(lookup, query.deep)).collect();
     let (client, account) = (&provider.client, &provider.account);
-    let lists = async { if workers.is_empty() { None } else { Some(lists::read(client, account, &zones).await) } };
+    let lists = async { if workers.is_empty() { None } else { Some(lists::read_changed(client, account, &sought).await) } };
     let (lists, mut collections) = futures_util::future::join(lists, collection::lists(provider, kinds, &listed_zones)).await;
     let none_was_read = !matches!(lists, Some(Ok(_))) && !collections.values().any(Result::is_ok);
     let lists = match lists {
@@ -73,9 +73,10 @@ pub(super) async fn observe(provider: &CloudflareProvider, query: &Query) -> Res
 
 /// The reason for which something is unknown, with what can be done about it.
 pub(super) fn unknown(error: &ProviderError) -> Observed {
+    let reason = crate::provider::chain(error);
     Observed::Unknown(match &error.hint {
-        Some(hint) => format!("{error}; {hint}"),
-        None => error.to_string(),
+        Some(hint) => format!("{reason}; {hint}"),
+        None => reason,
     })
 }
 
@@ -98,6 +99,12 @@ fn zones(lookup: &Lookup) -> BTreeSet<String> {
     zones
 }
 
+/// What is looked for of a Worker. Where everything is read, its zones are, whatever is recorded.
+fn sought(lookup: &Lookup, deep: bool) -> Sought<'_> {
+    let owned = lookup.owned.as_ref().filter(|owned| !deep && owned.claim == lookup.claim);
+    Sought { script: &lookup.claim, zones: zones(lookup), recorded: owned.map(|owned| owned.fingerprint.as_str()) }
+}
+
 async fn read_worker(
     provider: &CloudflareProvider,
     lists: &Result<Lists, Fault>,
@@ -117,8 +124,11 @@ async fn worker(provider: &CloudflareProvider, lists: &Lists, key: &InstanceKey,
         Ok(script) => script,
         Err(error) => return unknown(&error),
     };
+    let zones = zones(lookup);
+    let unread = zones.iter().find_map(|zone| lists.zones.get(zone)?.as_ref().err());
     if !lists.scripts.contains_key(script) {
-        return Observed::Absent;
+        // One that is to be made there would end without its routes.
+        return unread.filter(|_| lookup.spec.is_some()).map_or(Observed::Absent, |fault| unknown(&fault.error));
     }
     let owner = lists.owner(script);
     let owned = lookup.owned.as_ref().filter(|owned| owned.claim == script);
@@ -132,8 +142,6 @@ async fn worker(provider: &CloudflareProvider, lists: &Lists, key: &InstanceKey,
             evidence: Evidence::Fingerprint,
         }));
     }
-    let zones = zones(lookup);
-    let unread = zones.iter().find_map(|zone| lists.zones.get(zone)?.as_ref().err());
     if let Some(fault) = unread {
         return unknown(&fault.error);
     }

@@ -18,6 +18,7 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 use crate::model::{Digest, Secret};
 
 use super::budget::{self, Budget};
+use super::zones::Zones;
 
 /// What is waited after a first 429 that does not say how long; doubled with each further one.
 const UNSAID: Duration = Duration::from_secs(10);
@@ -31,12 +32,16 @@ const LONGEST: Duration = Duration::from_secs(3600);
 /// How many calls of one token are under way at once, unless it is said otherwise.
 const WIDTH: usize = 16;
 
-/// The paces of all tokens, shared by every environment of a process.
+/// The paces of all tokens, and what was found out with them, shared by every environment of a process and by its passes.
 #[derive(Debug, Clone)]
 pub struct Paces {
     width: usize,
     by_token: Arc<Mutex<ByToken>>,
+    zones: Arc<Mutex<ZonesOf>>,
 }
+
+/// By endpoint, account and the token's digest: what one token sees another may not.
+type ZonesOf = BTreeMap<(String, String, Digest), Arc<Zones>>;
 
 /// By endpoint and the token's digest. A process sees a handful of tokens in its life.
 type ByToken = BTreeMap<(String, Digest), Arc<Pace>>;
@@ -50,7 +55,7 @@ impl Default for Paces {
 impl Paces {
     /// None yet; each is to have `width` calls under way at once, at least 1.
     pub fn new(width: usize) -> Self {
-        Self { width: width.max(1), by_token: Arc::default() }
+        Self { width: width.max(1), by_token: Arc::default(), zones: Arc::default() }
     }
 
     /// How many calls of one token are under way at once.
@@ -63,6 +68,12 @@ impl Paces {
         let key = (endpoint.to_owned(), Digest::of(token.expose()));
         let mut all = self.by_token.lock().unwrap_or_else(PoisonError::into_inner);
         Arc::clone(all.entry(key).or_insert_with(|| Arc::new(Pace::new(self.width))))
+    }
+
+    /// The zones of an account that were found with a token.
+    pub(super) fn zones(&self, endpoint: &str, account: &str, token: &Secret) -> Arc<Zones> {
+        let key = (endpoint.to_owned(), account.to_owned(), Digest::of(token.expose()));
+        Arc::clone(self.zones.lock().unwrap_or_else(PoisonError::into_inner).entry(key).or_default())
     }
 }
 

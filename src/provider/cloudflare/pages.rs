@@ -12,7 +12,7 @@ use serde_json::Value;
 use crate::model::Retry;
 use crate::provider::ProviderError;
 
-use super::client::{Client, Header, call_name};
+use super::client::{Client, Headers, call_name};
 use super::envelope::ResultInfo;
 use super::fault::Fault;
 use super::path::with_query;
@@ -73,18 +73,18 @@ impl Client {
 
     async fn read_page(&self, path: &str, page: usize, per_page: u64) -> Result<(Value, Option<ResultInfo>), Fault> {
         let (page, per_page) = (page.to_string(), per_page.to_string());
-        self.read_enveloped(&with_query(path, &[("page", &page), ("per_page", &per_page)]), None).await
+        self.read_enveloped(&with_query(path, &[("page", &page), ("per_page", &per_page)]), &[]).await
     }
 
     /// Reads every page of a list that is paged by a cursor, its items under `key` of the result or the result itself.
-    pub(super) async fn get_cursor_pages(&self, path: &str, key: &str, header: Header<'_>) -> Result<Vec<Value>, Fault> {
+    pub(super) async fn get_cursor_pages(&self, path: &str, key: &str, headers: Headers<'_>) -> Result<Vec<Value>, Fault> {
         let call = call_name(&Method::GET, path);
         let mut items = Vec::new();
         let mut cursor = String::new();
         for _ in 0..MOST_PAGES {
             let query = [("per_page", "1000"), ("cursor", cursor.as_str())];
             let query = if cursor.is_empty() { &query[..1] } else { &query };
-            let (value, info) = self.read_enveloped(&with_query(path, query), header).await?;
+            let (value, info) = self.read_enveloped(&with_query(path, query), headers).await?;
             let page = if value.is_array() { Some(value) } else { value.get(key).cloned() };
             items.extend(self.decode::<Option<Vec<Value>>>(&call, page.unwrap_or_default())?.unwrap_or_default());
             match info.and_then(|info| info.cursor).filter(|next| !next.is_empty() && *next != cursor) {

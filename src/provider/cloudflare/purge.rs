@@ -14,8 +14,8 @@ use crate::provider::chain;
 use super::CloudflareProvider;
 use super::client::Payload;
 use super::fault::Fault;
-use super::lists::zone_id;
 use super::path::path;
+use super::zones::zone_id;
 
 /// How often a call is made whose outcome is not known.
 const ATTEMPTS: usize = 3;

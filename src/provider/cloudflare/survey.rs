@@ -170,6 +170,7 @@ impl Reading<'_> {
         match provider.client.get_pages(&path, 50, |zone: &Zone| &zone.id).await {
             Ok(zones) => {
                 self.read += 1;
+                join_all(zones.iter().map(|zone| provider.account.zones.learn(zone))).await;
                 zones.into_iter().map(|zone| zone.name).filter(|name| Grammar::Zone.check(name).is_ok()).collect()
             }
             Err(fault) => {

@@ -34,6 +34,8 @@ pub(super) struct ScriptItem {
     pub(super) observability: Option<Value>,
     pub(super) logpush: Option<bool>,
     pub(super) tail_consumers: Option<Value>,
+    /// `None` where the server does not show them here.
+    pub(super) routes: Option<Vec<RouteItem>>,
 }
 
 /// An item of `GET workers/workers`.

@@ -11,7 +11,7 @@ use crate::model::Secret;
 use crate::provider::Outcome;
 
 use super::CloudflareProvider;
-use super::client::{Header, Payload};
+use super::client::{Headers, Payload};
 use super::fault::Fault;
 
 /// JSON that holds the values of secrets: its bytes are wiped when the last copy goes.
@@ -57,19 +57,19 @@ impl<'a> Writer<'a> {
         payload: Payload,
         secrets: &[Secret],
     ) -> Result<Json, Fault> {
-        self.try_write_with(method, path, payload, (secrets, None)).await
+        self.try_write_with(method, path, payload, (secrets, &[])).await
     }
 
-    /// The same with a header of its own.
+    /// The same with headers of its own.
     pub(super) async fn try_write_with(
         &mut self,
         method: Method,
         path: &str,
         payload: Payload,
-        (secrets, header): (&[Secret], Header<'_>),
+        (secrets, headers): (&[Secret], Headers<'_>),
     ) -> Result<Json, Fault> {
         let secrets: Vec<&Secret> = secrets.iter().collect();
-        let result = self.provider.client.write_with(method, path, payload, (&secrets, header)).await;
+        let result = self.provider.client.write_with(method, path, payload, (&secrets, headers)).await;
         self.wrote |= !matches!(&result, Err(fault) if fault.certain);
         result
     }

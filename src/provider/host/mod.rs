@@ -6,6 +6,7 @@
 //! **Invariant:** the values of secrets take the place of their placeholders here, just before the bytes go to the
 //! executor; nothing that comes back holds a value or an unkeyed digest of one.
 
+mod channel;
 mod order;
 mod present;
 mod render;
@@ -18,9 +19,12 @@ use std::time::Duration;
 use chrono::Utc;
 use futures_util::future::BoxFuture;
 
-use crate::agent::{Answer, Fault, Order as Sent, OrderResult, Policy, Request, Task, VERSION, execute};
+use crate::agent::{Answer, Fault, Order as Sent, OrderResult, Policy, Request, Task, VERSION};
+use crate::link::Hub;
 use crate::model::{Connect, EnvironmentId, HostTarget, InstanceKey, Kind, Observed, ObservedState, Retry, SecretResolver, Spec};
 use crate::provider::{Lookup, Order, Outcome, Provider, ProviderError, Query, Receipt};
+
+use channel::{Channel, Unanswered};
 
 /// How many orders go to a host at once: their bytes are in memory together.
 const BATCH: usize = 4096;
@@ -33,10 +37,14 @@ pub struct Options {
     pub environment: EnvironmentId,
     /// For files whose templates use secrets.
     pub secrets: Arc<dyn SecretResolver>,
+    /// Where agents are connected.
+    pub agents: Option<Arc<Hub>>,
+    /// Which holder of the store this is: a host refuses an earlier one.
+    pub epoch: u64,
     /// Where the manifests of a host without `root` are kept, such as `/var/lib/trunkline`. A host with a root keeps
     /// them in its own `var/lib/trunkline`.
     pub state: PathBuf,
-    /// The engine of Docker, where it is not Docker's own default.
+    /// The engine of Docker on this machine, where it is not Docker's own default.
     pub docker: Option<String>,
     /// What containers may ask for of all that gives them the host.
     pub containers: BTreeSet<String>,
@@ -46,7 +54,10 @@ pub struct Options {
 pub struct HostProvider {
     environment: EnvironmentId,
     secrets: Arc<dyn SecretResolver>,
-    policy: Policy,
+    channel: Channel,
+    epoch: u64,
+    /// The daemon's own say, whatever the host allows besides.
+    limits: Policy,
 }
 
 /// Makes the provider; looks at nothing yet.
@@ -54,21 +65,25 @@ pub struct HostProvider {
 /// # Errors
 /// Where the host's root is not an absolute path.
 pub fn connect(options: Options) -> Result<HostProvider, ProviderError> {
-    let Options { target, environment, secrets, state, docker, containers } = options;
-    let HostTarget { connect: Connect::Local, root } = target;
+    let Options { target, environment, secrets, agents, epoch, state, docker, containers } = options;
+    let HostTarget { connect, root } = target;
     if let Some(root) = root.as_deref().filter(|root| !root.is_absolute()) {
         let message = format!("the host's root `{}` is not an absolute path", root.display());
         return Err(ProviderError::new(message, Retry::Stalled).hint("give the whole path, from `/`"));
     }
-    let policy = Policy { docker, containers, ..Policy::local(root, state) };
-    Ok(HostProvider { environment, secrets, policy })
+    let limits = Policy { docker, containers, ..Policy::local(root, state) };
+    let channel = match connect {
+        Connect::Local => Channel::Local(limits.clone()),
+        Connect::Agent { name } => Channel::Agent { hub: agents, name },
+    };
+    Ok(HostProvider { environment, secrets, channel, epoch, limits })
 }
 
 impl HostProvider {
     /// Why a container is not planned for: the host's own say, before anything is done.
     fn refused(&self, lookup: &Lookup) -> Option<String> {
         let Some(Spec::Hosted(hosted)) = &lookup.spec else { return None };
-        let refused: Vec<&str> = self.policy.forbidden(&hosted.fields).into_iter().collect();
+        let refused: Vec<&str> = self.limits.forbidden(&hosted.fields).into_iter().collect();
         (hosted.sort == Kind::Container && !refused.is_empty()).then(|| {
             format!(
                 "it asks for {}, which gives it the host; the daemon's own settings allow that by name, under `[containers]`",
@@ -77,12 +92,8 @@ impl HostProvider {
         })
     }
 
-    /// The executor blocks: on the disk, and on validate commands.
-    async fn ask(&self, task: Task) -> Result<Answer, ProviderError> {
-        let request = Request { version: VERSION, environment: self.environment.clone(), task };
-        let policy = self.policy.clone();
-        let answer = tokio::task::spawn_blocking(move || execute(request, &policy)).await;
-        answer.map_err(|error| ProviderError::new("the host executor stopped in the middle", Retry::Transient).source(error))
+    async fn ask(&self, task: Task) -> Result<Answer, Unanswered> {
+        self.channel.ask(Request { version: VERSION, environment: self.environment.clone(), task }).await
     }
 }
 
@@ -90,7 +101,7 @@ impl Provider for HostProvider {
     fn observe<'a>(&'a self, query: &'a Query) -> BoxFuture<'a, Result<ObservedState, ProviderError>> {
         Box::pin(async move {
             let queries = query.instances.iter().map(|(key, lookup)| present::query(key, lookup)).collect();
-            match self.ask(Task::Observe { queries }).await? {
+            match self.ask(Task::Observe { queries }).await.map_err(|unanswered| unanswered.error)? {
                 Answer::Observed(answers) => {
                     let now = Utc::now();
                     let answers = answers.into_iter().filter_map(|answer| {
@@ -134,8 +145,7 @@ impl Provider for HostProvider {
             if !prepared.is_empty() {
                 let places: Vec<usize> = sent.iter().map(|(at, _)| *at).collect();
                 let key = |position: usize| places.get(position).map(|at| orders[*at].change.key.clone());
-                // One daemon for each environment, for now: there is no other to be told apart by its epoch.
-                let answer = self.ask(Task::Apply { epoch: 0, orders: prepared }).await;
+                let answer = self.ask(Task::Apply { epoch: self.epoch, orders: prepared }).await;
                 for ((at, draft), result) in sent.into_iter().zip(results(answer)) {
                     outcomes[at] = Some(result.outcome(draft, &key));
                 }
@@ -160,15 +170,12 @@ impl Provider for HostProvider {
 }
 
 /// One for each order that was sent; endless where the answer is one for all of them.
-fn results(answer: Result<Answer, ProviderError>) -> Box<dyn Iterator<Item = Became> + Send> {
+fn results(answer: Result<Answer, Unanswered>) -> Box<dyn Iterator<Item = Became> + Send> {
     match answer {
         Ok(Answer::Applied(results)) => Box::new(results.into_iter().map(Became::Of)),
         Ok(Answer::Refused(fault)) => Box::new(std::iter::repeat_with(move || Became::Of(OrderResult::Refused(fault.clone())))),
         Ok(Answer::Observed(_)) => Box::new(std::iter::empty()),
-        Err(failed) => {
-            let message = failed.to_string();
-            Box::new(std::iter::repeat_with(move || Became::Lost(message.clone())))
-        }
+        Err(unanswered) => Box::new(std::iter::repeat_with(move || Became::Lost(unanswered.again()))),
     }
 }
 
@@ -177,7 +184,7 @@ enum Became {
     /// The executor says so.
     Of(OrderResult),
     /// Nobody says.
-    Lost(String),
+    Lost(Unanswered),
 }
 
 impl Became {
@@ -191,7 +198,8 @@ impl Became {
                 Some(key) => Outcome::NotBegun(key),
                 None => Outcome::Unknown(ProviderError::new("the host executor waited for no order of ours", Retry::Transient)),
             },
-            Self::Lost(message) => Outcome::Unknown(ProviderError::new(message, Retry::Transient)),
+            Self::Lost(Unanswered { sent: true, error }) => Outcome::Unknown(error),
+            Self::Lost(Unanswered { sent: false, error }) => Outcome::Refused(error),
         }
     }
 }

@@ -6,7 +6,7 @@ use super::{Draft, render};
 use crate::agent::{FileOrder, FileTask, FileWrite, Ordered, Payload, ThingOrder, Wanted};
 use crate::model::{
     Content, FileSpec, HostedSpec, InstanceKey, Kind, Properties, RESTART_ON, ResourceName, Retry, Secret, SecretMark,
-    SecretResolver, Spec,
+    SecretResolver, Spec, Value, token_label,
 };
 use crate::plan::Action;
 use crate::provider::{Order, ProviderError, Receipt};
@@ -38,8 +38,11 @@ pub(super) fn prepare(order: &Order, secrets: &dyn SecretResolver) -> Result<(Or
         }
         (Some(spec @ Spec::File(file)), _) => {
             let marks = marks(&file.secrets, secrets);
-            let receipt = Receipt { properties: spec.properties(&marks), ..Receipt::default() };
-            let (path, task) = (file.path.clone(), FileTask::Write(Box::new(write(order, file, marks, secrets)?)));
+            let mut properties = spec.properties(&marks);
+            let written = write(order, file, marks, secrets)?;
+            stand_for(&mut properties, &written.secrets);
+            let (path, task) = (file.path.clone(), FileTask::Write(Box::new(written)));
+            let receipt = Receipt { properties, ..Receipt::default() };
             Ok((Ordered::File(FileOrder { key, from, path, precondition, marker, task }), Draft(receipt)))
         }
         (Some(spec @ Spec::Hosted(hosted)), _) => {
@@ -84,10 +87,12 @@ fn write(
     marks: BTreeMap<ResourceName, SecretMark>,
     secrets: &dyn SecretResolver,
 ) -> Result<FileWrite, ProviderError> {
-    let FileSpec { path, content, secrets: _, mode, owner, group, validate } = file;
+    let FileSpec { path, content, secrets: _, tokens: _, mode, owner, group, validate } = file;
     let bytes = order.contents.get(&content.sha256).ok_or_else(|| missing(path, *content))?;
-    let bytes =
-        if file.secrets.is_empty() { Secret::new(bytes.to_vec()) } else { render::fill(path, bytes, &file.secrets, secrets)? };
+    let values = values(order, file, secrets)?;
+    let bytes = if values.is_empty() { Secret::new(bytes.to_vec()) } else { render::fill(path, bytes, &values)? };
+    let of_tokens = order.tokens.iter().map(|(tunnel, token)| (token_label(tunnel), token.mark.clone()));
+    let marks = marks.into_iter().map(|(name, mark)| (name.to_string(), mark)).chain(of_tokens).collect();
     Ok(FileWrite {
         bytes: Payload::new(bytes),
         content: *content,
@@ -102,4 +107,32 @@ fn write(
 fn marks(names: &BTreeSet<ResourceName>, secrets: &dyn SecretResolver) -> BTreeMap<ResourceName, SecretMark> {
     let mark = |name: &ResourceName| secrets.mark(name).map_or(SecretMark::Unknown, SecretMark::Hmac);
     names.iter().map(|name| (name.clone(), mark(name))).collect()
+}
+
+/// The values that take the place of placeholders, by what they are called.
+fn values(order: &Order, file: &FileSpec, secrets: &dyn SecretResolver) -> Result<BTreeMap<String, Secret>, ProviderError> {
+    let mut values = BTreeMap::new();
+    for name in &file.secrets {
+        let value = secrets.resolve(name).map_err(|error| {
+            ProviderError::new(format!("`{}` cannot be filled in", file.path), Retry::Stalled)
+                .hint("check the identity that the daemon was given, and seal the value anew with `trunkline secrets set`")
+                .source(error)
+        })?;
+        values.insert(name.to_string(), value);
+    }
+    for tunnel in file.tokens.keys() {
+        let token = order.tokens.get(tunnel).ok_or_else(|| {
+            let message = format!("`{}` needs the token of `tunnel.{tunnel}`, which was not read", file.path);
+            ProviderError::new(message, Retry::Transient)
+        })?;
+        values.insert(token_label(tunnel), token.value.clone());
+    }
+    Ok(values)
+}
+
+/// What stands for each value, as it was written.
+fn stand_for(properties: &mut Properties, marks: &BTreeMap<String, SecretMark>) {
+    if let Some(Value::Table(secrets)) = properties.get_mut("secrets") {
+        secrets.extend(marks.iter().map(|(name, mark)| (name.clone(), Value::Secret { mark: mark.clone() })));
+    }
 }

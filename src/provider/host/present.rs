@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 
 use crate::agent::{FileQuery, Found, FoundContent, FoundFile, FoundThing, Query, ThingQuery};
 use crate::model::{
-    Address, Evidence, FileSpec, InstanceKey, Kind, Marker, Observed, Present, Properties, ResourceName, SecretMark, Spec, Value,
+    Address, Evidence, FileSpec, InstanceKey, Kind, Marker, Observed, Present, Properties, SecretMark, Spec, Value,
 };
 use crate::provider::Lookup;
 
@@ -22,7 +22,7 @@ pub(super) fn query(key: &InstanceKey, lookup: &Lookup) -> Query {
     Query::File(FileQuery {
         key: key.clone(),
         path: lookup.claim.clone(),
-        secret: spec(lookup).is_some_and(|spec| !spec.secrets.is_empty())
+        secret: spec(lookup).is_some_and(|spec| !spec.values().is_empty())
             || lookup.owned.as_ref().is_some_and(|owned| owned.properties.contains_key("secrets")),
         owner: word(lookup, "owner"),
         group: word(lookup, "group"),
@@ -64,14 +64,14 @@ pub(super) fn observed(lookup: &Lookup, found: Found, now: DateTime<Utc>) -> Obs
         FoundContent::Withheld { secrets } => {
             // Nothing is said of bytes that may hold a value: only that they are not what was applied.
             let word = if owned_by.is_some() { "modified" } else { "foreign" };
-            let desired = spec(lookup).map(|spec| spec.secrets.clone()).unwrap_or_default();
-            let names: BTreeSet<ResourceName> = desired.into_iter().chain(secrets).collect();
+            let desired = spec(lookup).map(FileSpec::values).unwrap_or_default();
+            let names: BTreeSet<String> = desired.into_iter().chain(secrets).collect();
             (Value::text(word), names.into_iter().map(|name| (name, SecretMark::Unknown)).collect())
         }
     };
     properties.insert("content".to_owned(), content);
     if !secrets.is_empty() {
-        let secrets = secrets.into_iter().map(|(name, mark)| (name.to_string(), Value::Secret { mark }));
+        let secrets = secrets.into_iter().map(|(name, mark)| (name, Value::Secret { mark }));
         properties.insert("secrets".to_owned(), Value::Table(secrets.collect()));
     }
     for (field, value) in [("owner", owner), ("group", group)] {

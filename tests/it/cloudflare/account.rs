@@ -4,18 +4,22 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use trunkline::definition::{Cache, resolve};
+use trunkline::import::{self, Imported};
 use trunkline::model::{
-    Address, Bundle, InstanceKey, Marker, MemoryTree, ObservedState, ResourceName, Revision, SecretMark, SecretResolver,
+    Address, Bundle, InstanceKey, Marker, MemoryTree, ObservedState, ResourceName, Revision, Secret, SecretMark, SecretResolver,
 };
 use trunkline::plan::{Attempt, Change, Input, Plan, Resolution, lookups, plan, records, recover, resolve_pending};
+use trunkline::provider::cloudflare::{Asked, survey};
 use trunkline::provider::{Lookup, Order, Outcome, Provider, Query};
 
-use super::world::{ACCOUNT, Resolver, World, shown};
+use super::world::{ACCOUNT, Resolver, TOKEN, World, shown};
 
 /// An account, and the repository that says what is in it.
 pub(super) struct Account {
     pub(super) world: World,
     tree: MemoryTree,
+    /// The files of it that a test wrote.
+    written: Vec<String>,
     /// Whose deletion is acknowledged.
     pub(super) acknowledged: BTreeSet<Address>,
     attempts: Vec<Attempt>,
@@ -41,17 +45,50 @@ impl Account {
         tree.insert("w/index.js", "export default { fetch: () => new Response('x'), async queue() {} }\n");
         tree.insert("certs/client.pem", include_str!("client.pem"));
         tree.insert("certs/other.pem", include_str!("other.pem"));
-        Self { world, tree, acknowledged: BTreeSet::new(), attempts: Vec::new() }
+        Self { world, tree, written: Vec::new(), acknowledged: BTreeSet::new(), attempts: Vec::new() }
     }
 
     /// Writes a file of the repository.
     pub(super) fn write(&mut self, path: &str, text: &str) {
         self.tree.insert(path, text);
+        self.written.push(path.to_owned());
     }
 
     /// What the environment is from now on.
     pub(super) fn define(&mut self, text: &str) {
-        self.tree.insert("environments/p/main.toml", text);
+        self.write("environments/p/main.toml", text);
+    }
+
+    /// Reads all that is there, and defines exactly that from now on.
+    pub(super) async fn import(&mut self) -> Imported {
+        let endpoint = format!("http://{}/client/v4", self.world.proxy.address);
+        let asked = Asked {
+            endpoint: endpoint.clone(),
+            account_id: ACCOUNT.to_owned(),
+            token: Secret::new(TOKEN.as_bytes().to_vec()),
+            kinds: import::kinds().into_values().flatten().collect(),
+            takes: &|_, _| true,
+        };
+        let survey = survey(asked).await.unwrap_or_else(|error| panic!("{error}"));
+        let account = import::Account {
+            shown: "the account",
+            account_id: Some(ACCOUNT),
+            endpoint: Some(&endpoint),
+            credential: "token",
+            environment: "p".parse().unwrap(),
+            is_repository: true,
+        };
+        let imported = import::cloudflare(&account, &survey);
+        for path in std::mem::take(&mut self.written) {
+            self.tree.remove(&path);
+        }
+        for file in imported.files.iter().filter(|file| !file.targets) {
+            self.write(&file.path, &file.text);
+        }
+        for source in &imported.sources {
+            self.tree.insert(&source.path, &source.content);
+        }
+        imported
     }
 
     fn bundle(&self) -> Bundle {
@@ -144,6 +181,7 @@ impl Account {
             change: Change { after, ..change.clone() },
             revision: revision(),
             contents: Arc::new(bundle.contents.clone()),
+            tokens: Default::default(),
             earlier: Vec::new(),
         }
     }

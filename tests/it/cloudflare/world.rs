@@ -267,6 +267,7 @@ impl World {
             marker: Marker { key: key.clone(), revision: revision.clone(), desired, operation },
             revision,
             contents: Arc::new(self.contents.clone()),
+            tokens: Default::default(),
             earlier: Vec::new(),
         }
     }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
+use super::everything::PLAIN;
 use super::passes::{Cost, Passes};
 use super::size;
 use crate::world::World;
@@ -36,7 +37,7 @@ async fn without_crons(world: &World, worker: usize) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn drift_that_no_list_shows_is_found_within_a_round_at_the_same_calls_for_every_look() {
-    let world = size::world(WORKERS, "1h").await;
+    let world = size::world(WORKERS, ("1h", PLAIN)).await;
     let passes = Passes::of(&world);
     passes.pass("production", false).await;
 

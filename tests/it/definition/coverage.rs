@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 
 use serde_json::Value;
-use trunkline::definition::{COVERAGE, Coverage, How, json_schema};
-use trunkline::model::Kind;
+use trunkline::definition::{Cache, Field, How, fields, json_schema, resolve};
+use trunkline::model::{EnvironmentId, Kind, MemoryTree};
 
 use super::repository;
 
@@ -21,7 +21,7 @@ fn of_api() -> Fields {
 
 fn of_table() -> Fields {
     let mut fields = Fields::new();
-    for line in COVERAGE {
+    for line in trunkline::definition::fields() {
         let new = fields.entry(line.kind.to_string()).or_default().insert(line.field.to_owned());
         assert!(new, "{} of {} stands twice", line.field, line.kind);
     }
@@ -64,12 +64,14 @@ fn every_field_of_the_api_is_decided_about() {
 #[test]
 fn every_key_that_covers_a_field_is_one_of_the_schema() {
     let schema = json_schema();
-    for Coverage { kind, field, how } in COVERAGE {
+    for Field { kind, field, how, shown } in fields() {
         match how {
             How::Key(key) => assert!(property(&schema, table_of(*kind), key).is_some(), "{kind}: {key} of {field}"),
             How::Refused(_) => assert!(property(&schema, table_of(*kind), field).is_none(), "{kind}: {field} is a key"),
             How::Given(_) => {}
         }
+        let Some(shown) = shown.filter(|_| *kind != Kind::QueueConsumer) else { continue };
+        assert!(property(&schema, table_of(*kind), shown.key).is_some(), "{kind}: {} of {}", shown.key, shown.property);
     }
     assert!(property(&schema, "queue", "consumer.nonsense").is_none());
 }
@@ -95,12 +97,29 @@ fn of_hosts() -> String {
 }
 
 #[test]
+fn every_field_that_cannot_be_given_is_refused_by_name_with_the_reason() {
+    let environment = EnvironmentId::of_default("p".parse().unwrap());
+    for field in fields() {
+        let How::Refused(reason) = field.how else { continue };
+        let mut tree = MemoryTree::default();
+        tree.insert("trunkline.toml", "format = 1\n");
+        let table = table_of(field.kind);
+        tree.insert("environments/p.toml", format!("[{table}.a]\n{} = 1\n", field.name()));
+        let found = resolve(&tree, &environment, &mut Cache::new()).unwrap();
+        let message = format!("`{}` is not supported by this version", field.name());
+        let hint = format!("remove it: {reason}");
+        let said = |d: &trunkline::model::Diagnostic| d.message == message && d.hint.as_ref() == Some(&hint);
+        assert!(found.diagnostics.iter().any(said), "{table}: {message} ({hint}): {:#?}", found.diagnostics);
+    }
+}
+
+#[test]
 fn the_page_of_kinds_says_so() {
     let mut page = String::from(
         "# Kinds and fields\n\nWhich fields of Cloudflare's API a definition can give, and which are refused by name. Made from the table that a\ntest holds to the API's own lists of fields; `UPDATE_EXPECT=1 cargo test definition::coverage` rewrites it.\n",
     );
     let mut last = None;
-    for Coverage { kind, field, how } in COVERAGE {
+    for Field { kind, field, how, shown: _ } in fields() {
         if last != Some(*kind) {
             write!(page, "\n## `{kind}`\n\n| field of the API | in `[{}.<name>]` |\n|---|---|\n", table_of(*kind)).unwrap();
             last = Some(*kind);

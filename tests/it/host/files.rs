@@ -305,6 +305,8 @@ async fn without_a_root_paths_are_those_of_the_machine_and_the_state_is_where_it
         target: trunkline::model::HostTarget { connect: trunkline::model::Connect::Local, root: None },
         environment: stage.environment.clone(),
         secrets: stage.secrets.clone(),
+        agents: None,
+        epoch: 1,
         state: folder.join("state/deep"),
         docker: None,
         containers: std::collections::BTreeSet::new(),

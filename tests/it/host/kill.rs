@@ -24,7 +24,7 @@ fn candidates(root: &Path) -> Vec<String> {
 }
 
 fn secret_file(path: &str) -> File {
-    file(path, &format!("p={}", placeholder(&"db-password".parse().unwrap()))).mode(0o600).secret("db-password")
+    file(path, &format!("p={}", placeholder("db-password"))).mode(0o600).secret("db-password")
 }
 
 /// As a new daemon on the copied host, with the same identity and inventory.

@@ -9,7 +9,7 @@ use trunkline::provider::{Outcome, Provider};
 use super::stage::{File, Stage, VALUE, done, file, opener, shown};
 
 fn with_secret(path: &str) -> File {
-    let text = format!("password = \"{}\"\n", placeholder(&"db-password".parse().unwrap()));
+    let text = format!("password = \"{}\"\n", placeholder("db-password"));
     file(path, &text).mode(0o640).owner("root", "www-data").secret("db-password")
 }
 

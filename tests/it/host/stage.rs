@@ -34,6 +34,8 @@ impl Stage {
 
     pub(crate) fn with_secrets(root: &Path, environment: EnvironmentId, secrets: Arc<Opener>) -> Self {
         let options = Options {
+            agents: None,
+            epoch: 1,
             target: HostTarget { connect: Connect::Local, root: Some(root.to_owned()) },
             environment: environment.clone(),
             secrets: secrets.clone(),
@@ -106,6 +108,7 @@ impl Stage {
             marker: Marker { key, revision: revision.clone(), desired, operation },
             revision,
             contents: Arc::new(file.map(|file| file.contents.clone()).unwrap_or_default()),
+            tokens: Default::default(),
             earlier: Vec::new(),
         }
     }
@@ -181,6 +184,7 @@ pub(crate) fn file(path: &str, text: &str) -> File {
         path: path.to_owned(),
         content,
         secrets: BTreeSet::new(),
+        tokens: BTreeMap::new(),
         mode: 0o644,
         owner: None,
         group: None,

@@ -53,7 +53,8 @@ fn systemd_understands_every_line_of_the_units_and_of_the_drop_in() {
     std::fs::create_dir_all(units.join("trunkline.service.d")).unwrap();
     std::fs::create_dir_all(root.join("usr/bin")).unwrap();
     std::fs::copy("/bin/true", root.join("usr/bin/trunkline")).unwrap();
-    for unit in UNITS {
+    let all = UNITS.into_iter().chain(["trunkline-agent.service"]);
+    for unit in all.clone() {
         std::fs::copy(shipped(unit), units.join(unit)).unwrap();
     }
     std::fs::copy(shipped("local-host.conf"), units.join("trunkline.service.d/local-host.conf")).unwrap();
@@ -69,7 +70,7 @@ fn systemd_understands_every_line_of_the_units_and_of_the_drop_in() {
     let complaints = |text: String| -> Vec<String> {
         text.lines().filter(|line| line.contains("trunkline") || line.contains("local-host")).map(str::to_owned).collect()
     };
-    for unit in UNITS {
+    for unit in all {
         assert_eq!(complaints(verify(unit)), [""; 0]);
     }
     // The control: a misspelt directive is found, in the unit and in the drop-in.

@@ -96,12 +96,12 @@ fn a_creation_waits_for_what_it_needs_and_leaves_its_id_open() {
     let api = &plan.changes[1];
     assert_eq!(api.after_changes, [key("kv.sessions@main")].into());
     assert_eq!(api.precondition, Precondition::Absent);
-    let open = Pending { address: address("kv.sessions"), attribute: "id".into() };
+    let open = Pending { address: address("kv.sessions"), attribute: "id".into(), target: None };
     let after = api.after.as_ref().unwrap();
     assert_eq!(pending(after), [&open]);
 
     let target = "main".parse().unwrap();
-    assert_eq!(resolve_pending(after, &|_| None, &target), Err(open));
+    assert_eq!(resolve_pending(after, &|_| None, &target), Err(Box::new(open)));
     let known = |asked: &_| (*asked == key("kv.sessions@main")).then(|| [("id".to_owned(), "abc".to_owned())].into());
     let resolved = resolve_pending(after, &known, &target).unwrap();
     let binding = resolved["bindings"].as_table().unwrap()["SESSIONS"].as_table().unwrap();

@@ -113,6 +113,7 @@ pub(super) fn file(path: &str, content: &str) -> FileSpec {
         path: path.into(),
         content: Content::of(content.as_bytes()),
         secrets: BTreeSet::new(),
+        tokens: BTreeMap::new(),
         mode: 0o644,
         owner: None,
         group: None,

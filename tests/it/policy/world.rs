@@ -59,6 +59,7 @@ pub(crate) fn file(mode: u32) -> Spec {
         path: "/etc/ads/config.toml".into(),
         content: Content::of(b"x"),
         secrets: BTreeSet::new(),
+        tokens: BTreeMap::new(),
         mode,
         owner: None,
         group: None,

@@ -10,6 +10,7 @@ use crate::edge::bench::workerd;
 use crate::proxy::Proxy;
 use crate::world::{Daemon, Ran, World};
 
+use super::platform;
 use super::search::{Needles, quoted, random};
 use super::sinks::{Kind, Sampler, Sink, folder, objects};
 
@@ -99,6 +100,7 @@ impl Rig {
         rig.define();
         rig.set("edge-token", token.into_bytes());
         rig.set("digest-key", random(64).into_bytes());
+        platform::define(&mut rig);
         rig.rotate();
         rig.world.commit("The first revision");
         rig
@@ -122,6 +124,7 @@ endpoint = "{}"
 api_token = {{ secret = "edge-token" }}
 
 [worker.api]
+on = {{ targets = ["local"] }}
 main = "workers/api/index.js"
 compatibility_date = "2026-11-01"
 routes = [{{ pattern = "api.example.com/*", zone_name = "example.com" }}]
@@ -162,8 +165,18 @@ vars = {{ greeting = "hello" }}
         self.kept_out.extend(paths.iter().map(|path| self.world.path(path)));
     }
 
+    /// Looks for `value` from now on: a secret that no definition holds.
+    pub(super) fn plant(&mut self, name: &str, value: &[u8]) {
+        self.needles.plant(name, value);
+    }
+
+    /// The same of the digests of a whole file that holds secrets.
+    pub(super) fn plant_file(&mut self, text: &[u8]) {
+        self.needles.plant_digests("the file", text);
+    }
+
     /// Gives a secret a value, by the verb.
-    fn set(&mut self, name: &str, value: Vec<u8>) {
+    pub(super) fn set(&mut self, name: &str, value: Vec<u8>) {
         self.needles.plant(name, &value);
         let folder = self.clone();
         let arguments = ["secrets", "set", "production", name, "--keep-newline", "--folder", folder.to_str().unwrap()];
@@ -186,7 +199,8 @@ vars = {{ greeting = "hello" }}
             let at = text.windows(placeholder.len()).position(|window| window == placeholder).unwrap();
             text.splice(at..at + placeholder.len(), self.values[name].iter().copied());
         }
-        self.needles.plant_digests("the file", &text);
+        self.plant_file(&text);
+        self.set("db-password", random(20).into_bytes());
     }
 
     /// Another text for the Worker to greet with, committed.
@@ -419,7 +433,7 @@ fn wrap_git(world: &World) {
 /// An edge, and the address of its API.
 fn edge(world: &World) -> (Child, String) {
     let log = world.path("edge.log");
-    let mut command = world.command(&["edge", "--listen", "127.0.0.1:0", "--http", "127.0.0.1:0"]);
+    let mut command = world.command(&["edge", "--listen", "127.0.0.1:0", "--http", "127.0.0.1:0", "--stand-in"]);
     command.arg("--data").arg(world.path("edge-process")).arg("--token-file").arg(world.path("edge-token"));
     command.arg("--workerd").arg(workerd());
     at_trace(world, &mut command);

@@ -31,7 +31,7 @@ struct Former {
     actual: Content,
     mode: u32,
     content: Content,
-    secrets: BTreeMap<crate::model::ResourceName, SecretMark>,
+    secrets: BTreeMap<String, SecretMark>,
     marker: Marker,
 }
 
@@ -90,9 +90,8 @@ fn planned(site: &Site<'_>, work: &Work) -> Result<Vec<Planned>, Fault> {
         let (content, bytes, secrets) = match (said.get("content"), said.get("secret")) {
             (Some(Value::Content { content }), _) => (*content, wanted.contents.get(&content.sha256), BTreeMap::new()),
             (_, Some(Value::Secret { mark })) => {
-                let value = "value".parse().map_err(|_| missing())?;
                 let bytes = wanted.values.get(&format!("{FILES}/{name}/secret"));
-                (Content::of(path.as_bytes()), bytes, BTreeMap::from([(value, mark.clone())]))
+                (Content::of(path.as_bytes()), bytes, BTreeMap::from([(name.clone(), mark.clone())]))
             }
             _ => return Err(missing()),
         };

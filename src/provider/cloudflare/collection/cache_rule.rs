@@ -7,7 +7,7 @@
 use std::collections::BTreeSet;
 
 use futures_util::FutureExt;
-use futures_util::future::{BoxFuture, try_join_all};
+use futures_util::future::try_join_all;
 use http::Method;
 use serde_json::{Map, Value as Json, json};
 
@@ -15,12 +15,12 @@ use crate::model::{Kind, Marker, Properties, Value};
 use crate::provider::cloudflare::CloudflareProvider;
 use crate::provider::cloudflare::client::Payload;
 use crate::provider::cloudflare::fault::Fault;
-use crate::provider::cloudflare::lists::zone_id;
 use crate::provider::cloudflare::path::{Grammar, path};
 use crate::provider::cloudflare::write::Writer;
+use crate::provider::cloudflare::zones::within;
 use crate::provider::{Order, Outcome};
 
-use super::{Failed, Seen, Sort, Thing, answered, picked, text};
+use super::{Failed, Gone, Listed, Made, Seen, Sort, Thing, answered, picked, text};
 
 pub(super) struct CacheRule;
 
@@ -68,14 +68,16 @@ fn rank(rule: &Json) -> Option<(i64, &str)> {
 
 impl Ruleset {
     async fn read(provider: &CloudflareProvider, zone: &str) -> Result<Self, Fault> {
-        let zone_id = zone_id(&provider.client, &provider.account, zone).await?;
-        let path = path(&["zones", &zone_id, "rulesets", "phases", PHASE, "entrypoint"]);
-        let found: Json = match provider.client.get(&path).await {
-            Ok(found) => found,
-            Err(fault) if fault.is_missing() => Json::Null,
-            Err(fault) => return Err(fault),
+        let read = |zone_id: String| async move {
+            let path = path(&["zones", &zone_id, "rulesets", "phases", PHASE, "entrypoint"]);
+            let found: Json = match provider.client.get(&path).await {
+                Ok(found) => found,
+                Err(fault) if fault.is_missing() => Json::Null,
+                Err(fault) => return Err(fault),
+            };
+            Ok(Self::of(zone, zone_id, &found))
         };
-        Ok(Self::of(zone, zone_id, &found))
+        within(&provider.client, &provider.account, zone, read).await
     }
 
     fn of(zone: &str, zone_id: String, found: &Json) -> Self {
@@ -188,11 +190,11 @@ impl Sort for CacheRule {
         &[20126]
     }
 
-    fn list<'a>(
-        &'a self,
-        provider: &'a CloudflareProvider,
-        zones: &'a BTreeSet<String>,
-    ) -> BoxFuture<'a, Result<Vec<Thing>, Fault>> {
+    fn is_by_place(&self) -> bool {
+        true
+    }
+
+    fn list<'a>(&'a self, provider: &'a CloudflareProvider, zones: &'a BTreeSet<String>) -> Listed<'a> {
         async move {
             let reads = zones.iter().map(|zone| Ruleset::read(provider, zone));
             Ok(try_join_all(reads).await?.iter().flat_map(Ruleset::things).collect())
@@ -210,7 +212,7 @@ impl Sort for CacheRule {
         properties
     }
 
-    fn create<'a>(&'a self, writer: &'a mut Writer<'_>, order: &'a Order) -> BoxFuture<'a, Result<Thing, Failed>> {
+    fn create<'a>(&'a self, writer: &'a mut Writer<'_>, order: &'a Order) -> Made<'a> {
         async move {
             let claim = &order.change.claim;
             let _one_at_a_time = writer.provider.account.rules.lock().await;
@@ -239,12 +241,7 @@ impl Sort for CacheRule {
         .boxed()
     }
 
-    fn update<'a>(
-        &'a self,
-        writer: &'a mut Writer<'_>,
-        order: &'a Order,
-        found: &'a Thing,
-    ) -> BoxFuture<'a, Result<Thing, Failed>> {
+    fn update<'a>(&'a self, writer: &'a mut Writer<'_>, order: &'a Order, found: &'a Thing) -> Made<'a> {
         async move {
             let claim = &order.change.claim;
             let _one_at_a_time = writer.provider.account.rules.lock().await;
@@ -270,7 +267,7 @@ impl Sort for CacheRule {
         .boxed()
     }
 
-    fn delete<'a>(&'a self, writer: &'a mut Writer<'_>, found: &'a Thing) -> BoxFuture<'a, Result<(), Failed>> {
+    fn delete<'a>(&'a self, writer: &'a mut Writer<'_>, found: &'a Thing) -> Gone<'a> {
         async move {
             let _one_at_a_time = writer.provider.account.rules.lock().await;
             let zone = fresh(writer, Some(&found.properties)).await?;

@@ -3,6 +3,8 @@
 //! **Invariant:** nothing is written where the thing is not what the plan saw; a name that is taken is ours only where a
 //! call of ours went out that was never answered.
 
+use std::time::Duration;
+
 use crate::boundary;
 use crate::model::{Kind, Retry};
 use crate::plan::{Action, Precondition};
@@ -21,10 +23,15 @@ pub(in crate::provider::cloudflare) async fn carry_out(provider: &CloudflareProv
     let (Some(sort), Some(list)) = (sort(kind), lists.get(&kind)) else {
         return Outcome::Refused(ProviderError::new(format!("a {kind} does not live on this target"), Retry::Stalled));
     };
-    let all = match list {
-        Ok(all) => all,
+    let listed = match list {
+        Ok(listed) => listed,
         Err(fault) => return Outcome::Refused(copy(&fault.error)),
     };
+    let places = change.before.iter().chain(&change.after).filter_map(|properties| place(kind, properties));
+    if let Some(fault) = listed.unread(places) {
+        return Outcome::Refused(copy(&fault.error));
+    }
+    let all = &listed.things;
     let found = match &change.precondition {
         Precondition::Absent => match all.iter().find(|thing| is_named(thing, order)) {
             Some(found) if !order.earlier.is_empty() => Some(found),
@@ -96,25 +103,41 @@ fn is_gone(all: &[Thing], kind: Kind, fingerprint: &str) -> bool {
     !thing::id_of(kind, fingerprint).is_some_and(|id| all.iter().any(|thing| thing.id == id))
 }
 
-/// Nothing of that name was there a moment ago. If the call went out twice, or one of ours was never answered, it is
-/// ours; else somebody was faster.
+/// What is waited before a list is asked for what the API says is there: lists follow within seconds.
+const PAUSES: [Duration; 4] =
+    [Duration::ZERO, Duration::from_millis(500), Duration::from_millis(1_000), Duration::from_millis(2_000)];
+
+/// Nothing of that name was there a moment ago, as the list has it. If the call went out twice, or one of ours was never
+/// answered, it is ours; so is what bears our mark, which the list shows late. Else somebody was faster.
 async fn taken(writer: &mut Writer<'_>, sort: &dyn Sort, order: &Order, fault: Fault) -> Outcome {
-    let claim = &order.change.claim;
-    if !fault.resent && order.earlier.is_empty() {
-        return Outcome::Conflict(format!("a {} `{claim}` is there now", sort.kind()));
+    let (kind, claim) = (sort.kind(), &order.change.claim);
+    let was_sent = fault.resent || !order.earlier.is_empty();
+    let is_identical = sort.identical().iter().any(|code| fault.has(*code));
+    if !was_sent && !is_identical {
+        return Outcome::Conflict(format!("a {kind} `{claim}` is there now"));
     }
-    let kind = sort.kind();
     let places = order.change.after.as_ref().and_then(|after| place(kind, after)).map(str::to_owned).into_iter().collect();
-    match sort.list(writer.provider, &places).await {
-        Ok(all) => match all.iter().find(|thing| thing.kind == kind && is_named(thing, order)) {
-            Some(found) => match sort.update(writer, order, found).await {
-                Ok(thing) => done(order, &thing),
-                Err(failed) => ended(writer, failed),
-            },
-            None => Outcome::Unknown(fault.error),
-        },
-        Err(fault) => Outcome::Unknown(fault.error),
+    let pauses = if is_identical { &PAUSES[..] } else { &PAUSES[..1] };
+    for pause in pauses {
+        tokio::time::sleep(*pause).await;
+        let all = match sort.list(writer.provider, &places).await {
+            Ok(all) => all,
+            Err(fault) if was_sent => return Outcome::Unknown(fault.error),
+            Err(fault) => return Outcome::Refused(fault.error),
+        };
+        let Some(found) = all.iter().find(|thing| thing.kind == kind && is_named(thing, order)) else { continue };
+        if is_identical && found.owner.as_ref() != Some(&order.change.key.address) {
+            return Outcome::Conflict(format!("a {kind} `{claim}` is there now, and bears no mark of ours"));
+        }
+        return match sort.update(writer, order, found).await {
+            Ok(thing) => done(order, &thing),
+            Err(failed) => ended(writer, failed),
+        };
     }
+    if was_sent {
+        return Outcome::Unknown(fault.error);
+    }
+    Outcome::Conflict(format!("a {kind} `{claim}` is there, and the list does not show it yet: the next pass looks again"))
 }
 
 fn done(order: &Order, thing: &Thing) -> Outcome {

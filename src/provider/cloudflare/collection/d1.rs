@@ -8,7 +8,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use futures_util::FutureExt;
-use futures_util::future::BoxFuture;
 use http::Method;
 use serde_json::{Value as Json, json};
 
@@ -21,11 +20,13 @@ use crate::provider::cloudflare::path::Grammar;
 use crate::provider::cloudflare::write::Writer;
 use crate::provider::{Order, Outcome, ProviderError};
 
-use super::{Failed, Seen, Sort, Thing, answered, jurisdiction, named, picked, text, unchangeable, with_unseen};
+use super::{
+    Failed, Gone, Listed, Made, Seeing, Seen, Shelf, Sort, Thing, jurisdiction, named, picked, text, unchangeable, with_unseen,
+};
 
 pub(super) struct D1;
 
-const PATH: [&str; 2] = ["d1", "database"];
+const SHELF: Shelf = Shelf { kind: Kind::D1, path: &["d1", "database"], pages: Some(("uuid", 1000)), thing };
 
 fn thing(object: &Json) -> Option<Thing> {
     let (id, name) = (text(object, "uuid")?, text(object, "name")?);
@@ -67,7 +68,7 @@ fn names(answer: &Json) -> BTreeSet<String> {
 
 /// The names that are recorded as applied. Nothing is written: where the table is not there yet, there are none.
 async fn applied(provider: &CloudflareProvider, id: &str, table: &str) -> Result<BTreeSet<String>, Fault> {
-    let path = provider.account.path(&[PATH[0], PATH[1], id, "query"]);
+    let path = provider.account.path(&["d1", "database", id, "query"]);
     let query = async |sql: String| {
         let read: Json = provider.client.write(Method::POST, &path, Payload::Json(json!({ "sql": sql })), &[]).await?;
         Ok::<_, Fault>(names(&read))
@@ -90,7 +91,7 @@ async fn migrate(writer: &mut Writer<'_>, order: &Order, id: &str) -> Result<(),
     if pending.is_empty() {
         return Ok(());
     }
-    let path = writer.provider.account.path(&[PATH[0], PATH[1], id, "query"]);
+    let path = writer.provider.account.path(&["d1", "database", id, "query"]);
     let table = identifier(table);
     let made = format!(
         "CREATE TABLE IF NOT EXISTS {table}(id INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT UNIQUE, \
@@ -131,26 +132,11 @@ fn statements(order: &Order, name: &str, wanted: &Properties) -> Result<String, 
 }
 
 impl Sort for D1 {
-    fn kind(&self) -> Kind {
-        Kind::D1
-    }
+    on_shelf!(SHELF);
 
     /// "A database with that name already exists."
     fn taken(&self) -> &'static [u64] {
         &[7502]
-    }
-
-    fn list<'a>(
-        &'a self,
-        provider: &'a CloudflareProvider,
-        _places: &'a BTreeSet<String>,
-    ) -> BoxFuture<'a, Result<Vec<Thing>, Fault>> {
-        async move {
-            let path = provider.account.path(&PATH);
-            let all = provider.client.get_pages(&path, 1000, |item: &Json| text(item, "uuid").unwrap_or_default()).await?;
-            Ok(all.iter().filter_map(thing).collect())
-        }
-        .boxed()
     }
 
     fn deep(&self) -> &'static [&'static str] {
@@ -161,15 +147,10 @@ impl Sort for D1 {
         &["primary_location_hint", "migrations_table"]
     }
 
-    fn read<'a>(
-        &'a self,
-        provider: &'a CloudflareProvider,
-        mut thing: Thing,
-        wanted: &'a Properties,
-    ) -> BoxFuture<'a, Result<Thing, Fault>> {
+    fn read<'a>(&'a self, provider: &'a CloudflareProvider, mut thing: Thing, wanted: &'a Properties) -> Seeing<'a> {
         async move {
             if wanted.contains_key("read_replication") {
-                let path = provider.account.path(&[PATH[0], PATH[1], &thing.id]);
+                let path = SHELF.item(provider, &thing.id);
                 let object: Json = provider.client.get(&path).await?;
                 thing.properties.extend(picked(&object, &["read_replication"]));
             }
@@ -198,7 +179,7 @@ impl Sort for D1 {
         properties
     }
 
-    fn create<'a>(&'a self, writer: &'a mut Writer<'_>, order: &'a Order) -> BoxFuture<'a, Result<Thing, Failed>> {
+    fn create<'a>(&'a self, writer: &'a mut Writer<'_>, order: &'a Order) -> Made<'a> {
         async move {
             let (name, after) = named(order);
             let mut body = json!({ "name": name });
@@ -210,9 +191,7 @@ impl Sort for D1 {
             if let Some(mode) = mode(&after) {
                 body["read_replication"] = json!({ "mode": mode });
             }
-            let path = writer.provider.account.path(&PATH);
-            let made = writer.json(Method::POST, &path, body).await?;
-            let made = answered(thing(&made).filter(|thing| thing.claim == name), Kind::D1, name)?;
+            let made = SHELF.make(writer, name, body).await?;
             boundary::reach("after_listed");
             migrate(writer, order, &made.id).await?;
             Ok(made)
@@ -220,31 +199,17 @@ impl Sort for D1 {
         .boxed()
     }
 
-    fn update<'a>(
-        &'a self,
-        writer: &'a mut Writer<'_>,
-        order: &'a Order,
-        found: &'a Thing,
-    ) -> BoxFuture<'a, Result<Thing, Failed>> {
+    fn update<'a>(&'a self, writer: &'a mut Writer<'_>, order: &'a Order, found: &'a Thing) -> Made<'a> {
         async move {
             let (_, after) = named(order);
             unchangeable(found, &after, &["jurisdiction"])?;
             let before = order.change.before.clone().unwrap_or_default();
             if let Some(mode) = mode(&after).filter(|_| before.get("read_replication") != after.get("read_replication")) {
-                let path = writer.provider.account.path(&[PATH[0], PATH[1], &found.id]);
+                let path = SHELF.item(writer.provider, &found.id);
                 writer.json(Method::PATCH, &path, json!({ "read_replication": { "mode": mode } })).await?;
             }
             migrate(writer, order, &found.id).await?;
             Ok(found.clone())
-        }
-        .boxed()
-    }
-
-    fn delete<'a>(&'a self, writer: &'a mut Writer<'_>, found: &'a Thing) -> BoxFuture<'a, Result<(), Failed>> {
-        async move {
-            let path = writer.provider.account.path(&[PATH[0], PATH[1], &found.id]);
-            writer.try_write(Method::DELETE, &path, Payload::Empty, &[]).await?;
-            Ok(())
         }
         .boxed()
     }

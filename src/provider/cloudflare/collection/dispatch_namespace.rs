@@ -4,22 +4,18 @@
 use std::collections::BTreeSet;
 
 use futures_util::FutureExt;
-use futures_util::future::BoxFuture;
-use http::Method;
 use serde_json::{Value as Json, json};
 
 use crate::model::Kind;
 use crate::provider::Order;
 use crate::provider::cloudflare::CloudflareProvider;
-use crate::provider::cloudflare::client::Payload;
-use crate::provider::cloudflare::fault::Fault;
 use crate::provider::cloudflare::write::Writer;
 
-use super::{Failed, Sort, Thing, answered, named, picked, text};
+use super::{Gone, Listed, Made, Shelf, Sort, Thing, picked, text};
 
 pub(super) struct DispatchNamespace;
 
-const PATH: [&str; 3] = ["workers", "dispatch", "namespaces"];
+const SHELF: Shelf = Shelf { kind: Kind::DispatchNamespace, path: &["workers", "dispatch", "namespaces"], pages: None, thing };
 
 fn thing(object: &Json) -> Option<Thing> {
     let (id, name) = (text(object, "namespace_id")?, text(object, "namespace_name")?);
@@ -28,7 +24,7 @@ fn thing(object: &Json) -> Option<Thing> {
 
 impl Sort for DispatchNamespace {
     fn kind(&self) -> Kind {
-        Kind::DispatchNamespace
+        SHELF.kind
     }
 
     /// "A namespace with that name exists."
@@ -36,44 +32,22 @@ impl Sort for DispatchNamespace {
         &[100_119]
     }
 
-    fn list<'a>(
-        &'a self,
-        provider: &'a CloudflareProvider,
-        _places: &'a BTreeSet<String>,
-    ) -> BoxFuture<'a, Result<Vec<Thing>, Fault>> {
-        async move {
-            let all: Option<Vec<Json>> = provider.client.get(&provider.account.path(&PATH)).await?;
-            Ok(all.unwrap_or_default().iter().filter_map(thing).collect())
-        }
-        .boxed()
+    fn list<'a>(&'a self, provider: &'a CloudflareProvider, _places: &'a BTreeSet<String>) -> Listed<'a> {
+        SHELF.list(provider).boxed()
     }
 
-    fn create<'a>(&'a self, writer: &'a mut Writer<'_>, order: &'a Order) -> BoxFuture<'a, Result<Thing, Failed>> {
-        async move {
-            let (name, _) = named(order);
-            let path = writer.provider.account.path(&PATH);
-            let made = writer.json(Method::POST, &path, json!({ "name": name })).await?;
-            answered(thing(&made).filter(|thing| thing.claim == name), Kind::DispatchNamespace, name)
-        }
-        .boxed()
+    fn create<'a>(&'a self, writer: &'a mut Writer<'_>, order: &'a Order) -> Made<'a> {
+        let name = &order.change.claim;
+        SHELF.make(writer, name, json!({ "name": name })).boxed()
     }
 
-    fn update<'a>(
-        &'a self,
-        _writer: &'a mut Writer<'_>,
-        _order: &'a Order,
-        found: &'a Thing,
-    ) -> BoxFuture<'a, Result<Thing, Failed>> {
+    fn update<'a>(&'a self, _writer: &'a mut Writer<'_>, _order: &'a Order, found: &'a Thing) -> Made<'a> {
         // It has nothing but its name, under which it was found.
         async move { Ok(found.clone()) }.boxed()
     }
 
-    fn delete<'a>(&'a self, writer: &'a mut Writer<'_>, found: &'a Thing) -> BoxFuture<'a, Result<(), Failed>> {
-        async move {
-            let path = writer.provider.account.path(&[PATH[0], PATH[1], PATH[2], &found.claim]);
-            writer.try_write(Method::DELETE, &path, Payload::Empty, &[]).await?;
-            Ok(())
-        }
-        .boxed()
+    /// The API knows it by its name.
+    fn delete<'a>(&'a self, writer: &'a mut Writer<'_>, found: &'a Thing) -> Gone<'a> {
+        SHELF.remove(writer, &found.claim).boxed()
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use futures_util::FutureExt;
-use futures_util::future::{BoxFuture, try_join_all};
+use futures_util::future::try_join_all;
 use http::Method;
 use serde_json::{Map, Value as Json, json};
 
@@ -12,11 +12,11 @@ use crate::provider::Order;
 use crate::provider::cloudflare::CloudflareProvider;
 use crate::provider::cloudflare::client::Payload;
 use crate::provider::cloudflare::fault::Fault;
-use crate::provider::cloudflare::lists::zone_id;
 use crate::provider::cloudflare::path::{Grammar, path};
 use crate::provider::cloudflare::write::Writer;
+use crate::provider::cloudflare::zones::{within, zone_id};
 
-use super::{Failed, Sort, Thing, answered, picked, text};
+use super::{Failed, Gone, Listed, Made, Sort, Thing, answered, picked, text};
 
 pub(super) struct Dns;
 
@@ -109,24 +109,30 @@ impl Sort for Dns {
         &[81053, 81054, 81057, 81058]
     }
 
-    fn list<'a>(
-        &'a self,
-        provider: &'a CloudflareProvider,
-        zones: &'a BTreeSet<String>,
-    ) -> BoxFuture<'a, Result<Vec<Thing>, Fault>> {
+    fn is_by_place(&self) -> bool {
+        true
+    }
+
+    fn identical(&self) -> &'static [u64] {
+        &[81057, 81058]
+    }
+
+    fn list<'a>(&'a self, provider: &'a CloudflareProvider, zones: &'a BTreeSet<String>) -> Listed<'a> {
         async move {
-            let reads = zones.iter().map(|zone| async move {
-                let id = zone_id(&provider.client, &provider.account, zone).await?;
-                let path = path(&["zones", &id, "dns_records"]);
-                let all = provider.client.get_pages(&path, PAGE, |item: &Json| text(item, "id").unwrap_or_default()).await?;
-                Ok::<_, Fault>(all.iter().filter_map(|object| thing((zone, &id), object)).collect::<Vec<_>>())
+            let reads = zones.iter().map(|zone| {
+                let read = move |id: String| async move {
+                    let path = path(&["zones", &id, "dns_records"]);
+                    let all = provider.client.get_pages(&path, PAGE, |item: &Json| text(item, "id").unwrap_or_default()).await?;
+                    Ok::<_, Fault>(all.iter().filter_map(|object| thing((zone, &id), object)).collect::<Vec<_>>())
+                };
+                within(&provider.client, &provider.account, zone, read)
             });
             Ok(try_join_all(reads).await?.into_iter().flatten().collect())
         }
         .boxed()
     }
 
-    fn create<'a>(&'a self, writer: &'a mut Writer<'_>, order: &'a Order) -> BoxFuture<'a, Result<Thing, Failed>> {
+    fn create<'a>(&'a self, writer: &'a mut Writer<'_>, order: &'a Order) -> Made<'a> {
         async move {
             let zone = zone_of(writer, &order.change.after.clone().unwrap_or_default()).await?;
             let path = path(&["zones", &zone.1, "dns_records"]);
@@ -136,12 +142,7 @@ impl Sort for Dns {
         .boxed()
     }
 
-    fn update<'a>(
-        &'a self,
-        writer: &'a mut Writer<'_>,
-        order: &'a Order,
-        found: &'a Thing,
-    ) -> BoxFuture<'a, Result<Thing, Failed>> {
+    fn update<'a>(&'a self, writer: &'a mut Writer<'_>, order: &'a Order, found: &'a Thing) -> Made<'a> {
         async move {
             let zone = zone_of(writer, &found.properties).await?;
             let wanted = order.change.after.as_ref().and_then(super::zone).unwrap_or_default();
@@ -159,7 +160,7 @@ impl Sort for Dns {
         .boxed()
     }
 
-    fn delete<'a>(&'a self, writer: &'a mut Writer<'_>, found: &'a Thing) -> BoxFuture<'a, Result<(), Failed>> {
+    fn delete<'a>(&'a self, writer: &'a mut Writer<'_>, found: &'a Thing) -> Gone<'a> {
         async move {
             let zone = zone_of(writer, &found.properties).await?;
             let path = path(&["zones", &zone.1, "dns_records", &found.id]);

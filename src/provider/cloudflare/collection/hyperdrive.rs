@@ -4,7 +4,6 @@
 use std::collections::BTreeSet;
 
 use futures_util::FutureExt;
-use futures_util::future::BoxFuture;
 use http::Method;
 use serde_json::{Value as Json, json};
 
@@ -12,16 +11,15 @@ use crate::model::{Kind, Properties, Secret, SecretMark, Value};
 use crate::provider::Order;
 use crate::provider::cloudflare::CloudflareProvider;
 use crate::provider::cloudflare::client::Payload;
-use crate::provider::cloudflare::fault::Fault;
 use crate::provider::cloudflare::path::Grammar;
 use crate::provider::cloudflare::write::{Writer, sealed};
 
 use super::secret::secret;
-use super::{Failed, Sort, Thing, answered, changed, named, object, picked, text};
+use super::{Failed, Gone, Listed, Made, Shelf, Sort, Thing, answered, changed, named, object, picked, text};
 
 pub(super) struct Hyperdrive;
 
-const PATH: [&str; 2] = ["hyperdrive", "configs"];
+const SHELF: Shelf = Shelf { kind: Kind::Hyperdrive, path: &["hyperdrive", "configs"], pages: Some(("id", 100)), thing };
 
 fn thing(json: &Json) -> Option<Thing> {
     let (id, name) = (text(json, "id")?, text(json, "name")?);
@@ -59,39 +57,24 @@ fn body(writer: &Writer<'_>, order: &Order, fields: &Properties) -> Result<(Payl
 /// The configuration as it is shown from now on.
 async fn shown(writer: &Writer<'_>, id: &str, name: &str) -> Result<Thing, Failed> {
     Grammar::Id.check(id)?;
-    let path = writer.provider.account.path(&[PATH[0], PATH[1], id]);
+    let path = SHELF.item(writer.provider, id);
     let object: Json = writer.provider.client.get(&path).await.map_err(|fault| Failed::Outcome(writer.unread(fault)))?;
     answered(thing(&object), Kind::Hyperdrive, name)
 }
 
 impl Sort for Hyperdrive {
-    fn kind(&self) -> Kind {
-        Kind::Hyperdrive
-    }
+    on_shelf!(SHELF);
 
     /// "A Hyperdrive config with the given name already exists."
     fn taken(&self) -> &'static [u64] {
         &[2017]
     }
 
-    fn list<'a>(
-        &'a self,
-        provider: &'a CloudflareProvider,
-        _places: &'a BTreeSet<String>,
-    ) -> BoxFuture<'a, Result<Vec<Thing>, Fault>> {
-        async move {
-            let path = provider.account.path(&PATH);
-            let all = provider.client.get_pages(&path, 100, |item: &Json| text(item, "id").unwrap_or_default()).await?;
-            Ok(all.iter().filter_map(thing).collect())
-        }
-        .boxed()
-    }
-
-    fn create<'a>(&'a self, writer: &'a mut Writer<'_>, order: &'a Order) -> BoxFuture<'a, Result<Thing, Failed>> {
+    fn create<'a>(&'a self, writer: &'a mut Writer<'_>, order: &'a Order) -> Made<'a> {
         async move {
             let (name, after) = named(order);
             let (payload, secrets) = body(writer, order, &after)?;
-            let path = writer.provider.account.path(&PATH);
+            let path = SHELF.place(writer.provider);
             let made = writer.try_write(Method::POST, &path, payload, &secrets).await?;
             let made = answered(thing(&made).filter(|thing| thing.claim == name), Kind::Hyperdrive, name)?;
             shown(writer, &made.id, name).await
@@ -99,12 +82,7 @@ impl Sort for Hyperdrive {
         .boxed()
     }
 
-    fn update<'a>(
-        &'a self,
-        writer: &'a mut Writer<'_>,
-        order: &'a Order,
-        found: &'a Thing,
-    ) -> BoxFuture<'a, Result<Thing, Failed>> {
+    fn update<'a>(&'a self, writer: &'a mut Writer<'_>, order: &'a Order, found: &'a Thing) -> Made<'a> {
         async move {
             let (name, after) = named(order);
             let before = order.change.before.clone().unwrap_or_default();
@@ -129,18 +107,9 @@ impl Sort for Hyperdrive {
                 return Ok(found.clone());
             }
             let (payload, secrets) = body(writer, order, &fields)?;
-            let path = writer.provider.account.path(&[PATH[0], PATH[1], &found.id]);
+            let path = SHELF.item(writer.provider, &found.id);
             writer.try_write(Method::PATCH, &path, payload, &secrets).await?;
             shown(writer, &found.id, name).await
-        }
-        .boxed()
-    }
-
-    fn delete<'a>(&'a self, writer: &'a mut Writer<'_>, found: &'a Thing) -> BoxFuture<'a, Result<(), Failed>> {
-        async move {
-            let path = writer.provider.account.path(&[PATH[0], PATH[1], &found.id]);
-            writer.try_write(Method::DELETE, &path, Payload::Empty, &[]).await?;
-            Ok(())
         }
         .boxed()
     }

@@ -8,6 +8,21 @@
 //! **Invariant:** what a list shows is one read for any number of things; only what it does not show is read for single
 //! ones, and only where the list shows a change or everything is asked for.
 
+/// The list and the deletion of what stands on a [`Shelf`], known there by its id.
+macro_rules! on_shelf {
+    ($shelf:ident) => {
+        fn kind(&self) -> Kind {
+            $shelf.kind
+        }
+        fn list<'a>(&'a self, provider: &'a CloudflareProvider, _places: &'a BTreeSet<String>) -> Listed<'a> {
+            $shelf.list(provider).boxed()
+        }
+        fn delete<'a>(&'a self, writer: &'a mut Writer<'_>, found: &'a Thing) -> Gone<'a> {
+            $shelf.remove(writer, &found.id).boxed()
+        }
+    };
+}
+
 mod cache_rule;
 mod carry_out;
 mod d1;
@@ -21,6 +36,7 @@ mod queue;
 mod queue_consumer;
 mod r2;
 mod secret;
+mod shelf;
 mod thing;
 mod tunnel;
 mod vpc_service;
@@ -40,9 +56,19 @@ use super::observe::unknown;
 use super::write::Writer;
 
 pub(super) use carry_out::carry_out;
+use shelf::Shelf;
 pub(super) use thing::{Thing, object, picked, text};
 use thing::{answered, changed, jurisdiction, named, unchangeable};
 pub(super) use tunnel::token as tunnel_token;
+
+/// Everything of a kind that there is.
+type Listed<'a> = BoxFuture<'a, Result<Vec<Thing>, Fault>>;
+/// A thing that was read.
+type Seeing<'a> = BoxFuture<'a, Result<Thing, Fault>>;
+/// A thing as it was made or changed.
+type Made<'a> = BoxFuture<'a, Result<Thing, Failed>>;
+/// A thing that was deleted.
+type Gone<'a> = BoxFuture<'a, Result<(), Failed>>;
 
 /// What sets a kind apart.
 pub(super) trait Sort: Send + Sync {
@@ -57,12 +83,19 @@ pub(super) trait Sort: Send + Sync {
         self.kind()
     }
 
+    /// Whether each zone or jurisdiction has a list of its own.
+    fn is_by_place(&self) -> bool {
+        false
+    }
+
+    /// The codes by which the API says that the very same thing is there already, with the mark that its maker put on it: one
+    /// that bears ours was made by a call of ours, whatever an earlier list showed.
+    fn identical(&self) -> &'static [u64] {
+        &[]
+    }
+
     /// Everything that there is, in `places` for what lies in zones or jurisdictions.
-    fn list<'a>(
-        &'a self,
-        provider: &'a CloudflareProvider,
-        places: &'a BTreeSet<String>,
-    ) -> BoxFuture<'a, Result<Vec<Thing>, Fault>>;
+    fn list<'a>(&'a self, provider: &'a CloudflareProvider, places: &'a BTreeSet<String>) -> Listed<'a>;
 
     /// The fields that a read of the thing itself shows, and the list does not.
     fn deep(&self) -> &'static [&'static str] {
@@ -75,12 +108,7 @@ pub(super) trait Sort: Send + Sync {
     }
 
     /// The thing with those of [`Sort::deep`] that are `wanted`.
-    fn read<'a>(
-        &'a self,
-        _provider: &'a CloudflareProvider,
-        thing: Thing,
-        _wanted: &'a Properties,
-    ) -> BoxFuture<'a, Result<Thing, Fault>> {
+    fn read<'a>(&'a self, _provider: &'a CloudflareProvider, thing: Thing, _wanted: &'a Properties) -> Seeing<'a> {
         Box::pin(async move { Ok(thing) })
     }
 
@@ -90,18 +118,13 @@ pub(super) trait Sort: Send + Sync {
     }
 
     /// Makes what `order` asks for.
-    fn create<'a>(&'a self, writer: &'a mut Writer<'_>, order: &'a Order) -> BoxFuture<'a, Result<Thing, Failed>>;
+    fn create<'a>(&'a self, writer: &'a mut Writer<'_>, order: &'a Order) -> Made<'a>;
 
     /// Changes `thing` to what `order` asks for; writes nothing where nothing differs.
-    fn update<'a>(
-        &'a self,
-        writer: &'a mut Writer<'_>,
-        order: &'a Order,
-        thing: &'a Thing,
-    ) -> BoxFuture<'a, Result<Thing, Failed>>;
+    fn update<'a>(&'a self, writer: &'a mut Writer<'_>, order: &'a Order, thing: &'a Thing) -> Made<'a>;
 
     /// Deletes `thing`.
-    fn delete<'a>(&'a self, writer: &'a mut Writer<'_>, thing: &'a Thing) -> BoxFuture<'a, Result<(), Failed>>;
+    fn delete<'a>(&'a self, writer: &'a mut Writer<'_>, thing: &'a Thing) -> Gone<'a>;
 }
 
 /// In view of what a thing is seen.
@@ -169,7 +192,44 @@ pub(super) fn listed_with(kind: Kind) -> Kind {
 }
 
 /// Lists that were read, by kind.
-pub(super) type Lists = BTreeMap<Kind, Result<Vec<Thing>, Fault>>;
+pub(super) type Lists = BTreeMap<Kind, Result<Collected, Fault>>;
+
+/// What the lists of a kind showed.
+#[derive(Debug)]
+pub(super) struct Collected {
+    things: Vec<Thing>,
+    /// The zones or jurisdictions whose lists could not be read: nothing is known of what lies in them, and all of the rest.
+    unread: BTreeMap<String, Fault>,
+}
+
+impl Collected {
+    async fn read(provider: &CloudflareProvider, sort: &dyn Sort, places: &BTreeSet<String>) -> Result<Self, Fault> {
+        let mut listed = Self { things: Vec::new(), unread: BTreeMap::new() };
+        if !sort.is_by_place() {
+            listed.things = sort.list(provider, places).await?;
+            return Ok(listed);
+        }
+        let reads = places.iter().map(|place| async move { (place, sort.list(provider, &[place.clone()].into()).await) });
+        for (place, read) in join_all(reads).await {
+            match read {
+                Ok(things) => listed.things.extend(things),
+                Err(fault) => drop(listed.unread.insert(place.clone(), fault)),
+            }
+        }
+        Ok(listed)
+    }
+
+    /// Those of one kind.
+    fn of(&self, kind: Kind) -> Self {
+        let things = self.things.iter().filter(|thing| thing.kind == kind).cloned().collect();
+        Self { things, unread: self.unread.iter().map(|(place, fault)| (place.clone(), fault.again())).collect() }
+    }
+
+    /// Why one of `places` could not be read.
+    fn unread<'a>(&'a self, places: impl IntoIterator<Item = &'a str>) -> Option<&'a Fault> {
+        places.into_iter().find_map(|place| self.unread.get(place))
+    }
+}
 
 /// Reads the lists of `kinds` at once, each once.
 pub(super) async fn lists(
@@ -182,11 +242,11 @@ pub(super) async fn lists(
     let listed: BTreeSet<Kind> = kinds.iter().filter_map(|kind| Some(sort(*kind)?.listed_with())).collect();
     let reads = listed.into_iter().filter_map(|kind| {
         let (sort, places) = (sort(kind)?, places.get(&kind).unwrap_or(&none));
-        Some(async move { (kind, sort.list(provider, places).await) })
+        Some(async move { (kind, Collected::read(provider, sort, places).await) })
     });
     let read: Lists = join_all(reads).await.into_iter().collect();
     let of_kind = |kind: Kind| match read.get(&sort(kind)?.listed_with())? {
-        Ok(all) => Some((kind, Ok(all.iter().filter(|thing| thing.kind == kind).cloned().collect()))),
+        Ok(listed) => Some((kind, Ok(listed.of(kind)))),
         Err(fault) => Some((kind, Err(fault.again()))),
     };
     kinds.into_iter().filter_map(of_kind).collect()
@@ -224,7 +284,13 @@ pub(super) async fn observe(
 ) -> ObservedState {
     let reads = lookups.iter().map(|(key, lookup)| async move {
         let observed = match (sort(key.address.kind), lists.get(&key.address.kind)) {
-            (Some(sort), Some(Ok(all))) => one(provider, sort, all, (key, lookup), query.is_in_full(key)).await,
+            (Some(sort), Some(Ok(listed))) => {
+                let places = places(key.address.kind, lookup);
+                match listed.unread(places.iter().map(String::as_str)) {
+                    Some(fault) => unknown(&fault.error),
+                    None => one(provider, sort, &listed.things, (key, lookup), query.is_in_full(key)).await,
+                }
+            }
             (_, Some(Err(fault))) => unknown(&fault.error),
             (_, None) | (None, _) => Observed::Unknown(format!("a {} does not live on this target", key.address.kind)),
         };

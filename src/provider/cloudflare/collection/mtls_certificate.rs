@@ -7,20 +7,18 @@
 use std::collections::BTreeSet;
 
 use futures_util::FutureExt;
-use futures_util::future::BoxFuture;
 use http::Method;
 use serde_json::{Value as Json, json};
 
 use crate::model::{Kind, Properties, Retry, SUPERSEDED, Value};
 use crate::provider::cloudflare::CloudflareProvider;
 use crate::provider::cloudflare::client::Payload;
-use crate::provider::cloudflare::fault::Fault;
 use crate::provider::cloudflare::path::Grammar;
 use crate::provider::cloudflare::write::{Writer, sealed};
 use crate::provider::{Order, ProviderError};
 
 use super::secret::secret;
-use super::{Failed, Seen, Sort, Thing, answered, named, picked, text, with_unseen};
+use super::{Failed, Gone, Listed, Made, Seen, Sort, Thing, answered, named, picked, text, with_unseen};
 
 pub(super) struct MtlsCertificate;
 
@@ -103,11 +101,7 @@ impl Sort for MtlsCertificate {
         &[]
     }
 
-    fn list<'a>(
-        &'a self,
-        provider: &'a CloudflareProvider,
-        _places: &'a BTreeSet<String>,
-    ) -> BoxFuture<'a, Result<Vec<Thing>, Fault>> {
+    fn list<'a>(&'a self, provider: &'a CloudflareProvider, _places: &'a BTreeSet<String>) -> Listed<'a> {
         async move {
             let path = provider.account.path(&[PATH]);
             let all = provider.client.get_pages(&path, 50, |item: &Json| text(item, "id").unwrap_or_default()).await?;
@@ -132,16 +126,11 @@ impl Sort for MtlsCertificate {
         properties
     }
 
-    fn create<'a>(&'a self, writer: &'a mut Writer<'_>, order: &'a Order) -> BoxFuture<'a, Result<Thing, Failed>> {
+    fn create<'a>(&'a self, writer: &'a mut Writer<'_>, order: &'a Order) -> Made<'a> {
         upload(writer, order).boxed()
     }
 
-    fn update<'a>(
-        &'a self,
-        writer: &'a mut Writer<'_>,
-        order: &'a Order,
-        found: &'a Thing,
-    ) -> BoxFuture<'a, Result<Thing, Failed>> {
+    fn update<'a>(&'a self, writer: &'a mut Writer<'_>, order: &'a Order, found: &'a Thing) -> Made<'a> {
         async move {
             let (name, after) = named(order);
             let before = order.change.before.clone().unwrap_or_default();
@@ -171,7 +160,7 @@ impl Sort for MtlsCertificate {
         .boxed()
     }
 
-    fn delete<'a>(&'a self, writer: &'a mut Writer<'_>, found: &'a Thing) -> BoxFuture<'a, Result<(), Failed>> {
+    fn delete<'a>(&'a self, writer: &'a mut Writer<'_>, found: &'a Thing) -> Gone<'a> {
         async move { remove(writer, &found.id).await }.boxed()
     }
 }

@@ -3,7 +3,6 @@
 use std::collections::BTreeSet;
 
 use futures_util::FutureExt;
-use futures_util::future::BoxFuture;
 use http::Method;
 use serde_json::{Value as Json, json};
 
@@ -11,12 +10,13 @@ use crate::model::{Kind, Properties, Value};
 use crate::provider::Order;
 use crate::provider::cloudflare::CloudflareProvider;
 use crate::provider::cloudflare::client::Payload;
-use crate::provider::cloudflare::fault::Fault;
 use crate::provider::cloudflare::path::Grammar;
 use crate::provider::cloudflare::write::Writer;
 
 use super::queue_consumer::consumers;
-use super::{Failed, Sort, Thing, answered, changed, jurisdiction, named, object, picked, text, unchangeable};
+use super::{
+    Failed, Gone, Listed, Made, Sort, Thing, answered, changed, jurisdiction, named, object, picked, text, unchangeable,
+};
 
 pub(super) struct Queue;
 
@@ -71,11 +71,7 @@ impl Sort for Queue {
         &[11009]
     }
 
-    fn list<'a>(
-        &'a self,
-        provider: &'a CloudflareProvider,
-        _places: &'a BTreeSet<String>,
-    ) -> BoxFuture<'a, Result<Vec<Thing>, Fault>> {
+    fn list<'a>(&'a self, provider: &'a CloudflareProvider, _places: &'a BTreeSet<String>) -> Listed<'a> {
         async move {
             let path = provider.account.path(&["queues"]);
             let all = provider.client.get_pages(&path, 100, |item: &Json| text(item, "queue_id").unwrap_or_default()).await?;
@@ -85,7 +81,7 @@ impl Sort for Queue {
         .boxed()
     }
 
-    fn create<'a>(&'a self, writer: &'a mut Writer<'_>, order: &'a Order) -> BoxFuture<'a, Result<Thing, Failed>> {
+    fn create<'a>(&'a self, writer: &'a mut Writer<'_>, order: &'a Order) -> Made<'a> {
         async move {
             let (name, after) = named(order);
             let settings = settings(&after);
@@ -110,12 +106,7 @@ impl Sort for Queue {
         .boxed()
     }
 
-    fn update<'a>(
-        &'a self,
-        writer: &'a mut Writer<'_>,
-        order: &'a Order,
-        found: &'a Thing,
-    ) -> BoxFuture<'a, Result<Thing, Failed>> {
+    fn update<'a>(&'a self, writer: &'a mut Writer<'_>, order: &'a Order, found: &'a Thing) -> Made<'a> {
         async move {
             let (name, after) = named(order);
             unchangeable(found, &after, &["jurisdiction"])?;
@@ -137,7 +128,7 @@ impl Sort for Queue {
         .boxed()
     }
 
-    fn delete<'a>(&'a self, writer: &'a mut Writer<'_>, found: &'a Thing) -> BoxFuture<'a, Result<(), Failed>> {
+    fn delete<'a>(&'a self, writer: &'a mut Writer<'_>, found: &'a Thing) -> Gone<'a> {
         async move {
             let path = writer.provider.account.path(&["queues", &found.id]);
             writer.try_write(Method::DELETE, &path, Payload::Empty, &[]).await?;

@@ -6,7 +6,6 @@
 use std::collections::BTreeSet;
 
 use futures_util::FutureExt;
-use futures_util::future::BoxFuture;
 use http::Method;
 use serde_json::{Value as Json, json};
 
@@ -14,11 +13,10 @@ use crate::model::{Kind, Properties, Value};
 use crate::provider::Order;
 use crate::provider::cloudflare::CloudflareProvider;
 use crate::provider::cloudflare::client::Payload;
-use crate::provider::cloudflare::fault::Fault;
 use crate::provider::cloudflare::path::Grammar;
 use crate::provider::cloudflare::write::Writer;
 
-use super::{Failed, Sort, Thing, answered, changed, named, object, picked, sort, text};
+use super::{Gone, Listed, Made, Sort, Thing, answered, changed, named, object, picked, sort, text};
 
 pub(super) struct QueueConsumer;
 
@@ -73,11 +71,7 @@ impl Sort for QueueConsumer {
         Kind::Queue
     }
 
-    fn list<'a>(
-        &'a self,
-        provider: &'a CloudflareProvider,
-        places: &'a BTreeSet<String>,
-    ) -> BoxFuture<'a, Result<Vec<Thing>, Fault>> {
+    fn list<'a>(&'a self, provider: &'a CloudflareProvider, places: &'a BTreeSet<String>) -> Listed<'a> {
         async move {
             match sort(Kind::Queue) {
                 Some(queues) => queues.list(provider, places).await,
@@ -87,7 +81,7 @@ impl Sort for QueueConsumer {
         .boxed()
     }
 
-    fn create<'a>(&'a self, writer: &'a mut Writer<'_>, order: &'a Order) -> BoxFuture<'a, Result<Thing, Failed>> {
+    fn create<'a>(&'a self, writer: &'a mut Writer<'_>, order: &'a Order) -> Made<'a> {
         async move {
             let (name, after) = named(order);
             let queue = queue(&after).to_owned();
@@ -99,12 +93,7 @@ impl Sort for QueueConsumer {
         .boxed()
     }
 
-    fn update<'a>(
-        &'a self,
-        writer: &'a mut Writer<'_>,
-        order: &'a Order,
-        found: &'a Thing,
-    ) -> BoxFuture<'a, Result<Thing, Failed>> {
+    fn update<'a>(&'a self, writer: &'a mut Writer<'_>, order: &'a Order, found: &'a Thing) -> Made<'a> {
         async move {
             let (name, after) = named(order);
             let before = order.change.before.clone().unwrap_or_default();
@@ -125,7 +114,7 @@ impl Sort for QueueConsumer {
         .boxed()
     }
 
-    fn delete<'a>(&'a self, writer: &'a mut Writer<'_>, found: &'a Thing) -> BoxFuture<'a, Result<(), Failed>> {
+    fn delete<'a>(&'a self, writer: &'a mut Writer<'_>, found: &'a Thing) -> Gone<'a> {
         async move {
             let path = writer.provider.account.path(&["queues", queue(&found.properties), "consumers", &found.id]);
             writer.try_write(Method::DELETE, &path, Payload::Empty, &[]).await?;

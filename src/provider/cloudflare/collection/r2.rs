@@ -6,18 +6,18 @@
 use std::collections::BTreeSet;
 
 use futures_util::FutureExt;
-use futures_util::future::{BoxFuture, try_join_all};
+use futures_util::future::try_join_all;
 use http::Method;
 use serde_json::{Value as Json, json};
 
 use crate::model::{Kind, Properties, Value};
 use crate::provider::Order;
 use crate::provider::cloudflare::CloudflareProvider;
-use crate::provider::cloudflare::client::{Header, Payload};
+use crate::provider::cloudflare::client::Payload;
 use crate::provider::cloudflare::fault::Fault;
 use crate::provider::cloudflare::write::Writer;
 
-use super::{Failed, Sort, Thing, answered, picked, place, text, unchangeable};
+use super::{Gone, Listed, Made, Sort, Thing, answered, picked, place, text, unchangeable};
 
 pub(super) struct R2;
 
@@ -31,13 +31,13 @@ fn thing(object: &Json) -> Option<Thing> {
     Some(Thing::new(Kind::R2, &id, name, fields))
 }
 
-/// The header that says in which jurisdiction a call looks.
-fn header(properties: &Properties) -> Header<'_> {
-    in_jurisdiction(place(Kind::R2, properties)?)
+/// The header that says in which jurisdiction a call looks, where that is not anywhere.
+fn header(properties: &Properties) -> Vec<(&'static str, &str)> {
+    in_jurisdiction(place(Kind::R2, properties).unwrap_or("default"))
 }
 
-fn in_jurisdiction(name: &str) -> Header<'_> {
-    (name != "default").then_some(("cf-r2-jurisdiction", name))
+fn in_jurisdiction(name: &str) -> Vec<(&'static str, &str)> {
+    if name == "default" { Vec::new() } else { vec![("cf-r2-jurisdiction", name)] }
 }
 
 fn field<'a>(properties: &'a Properties, name: &str) -> Option<&'a str> {
@@ -54,16 +54,12 @@ impl Sort for R2 {
         &[10004]
     }
 
-    fn list<'a>(
-        &'a self,
-        provider: &'a CloudflareProvider,
-        places: &'a BTreeSet<String>,
-    ) -> BoxFuture<'a, Result<Vec<Thing>, Fault>> {
+    fn list<'a>(&'a self, provider: &'a CloudflareProvider, places: &'a BTreeSet<String>) -> Listed<'a> {
         async move {
             let path = provider.account.path(&["r2", "buckets"]);
             let path = &path;
             let lists = places.iter().map(|place| async move {
-                let all = provider.client.get_cursor_pages(path, "buckets", in_jurisdiction(place)).await?;
+                let all = provider.client.get_cursor_pages(path, "buckets", &in_jurisdiction(place)).await?;
                 let here = |object: &Json| {
                     // A server may leave out in which jurisdiction a list is.
                     let mut object = object.clone();
@@ -79,11 +75,15 @@ impl Sort for R2 {
         .boxed()
     }
 
+    fn is_by_place(&self) -> bool {
+        true
+    }
+
     fn unseen(&self) -> &'static [&'static str] {
         &["location"]
     }
 
-    fn create<'a>(&'a self, writer: &'a mut Writer<'_>, order: &'a Order) -> BoxFuture<'a, Result<Thing, Failed>> {
+    fn create<'a>(&'a self, writer: &'a mut Writer<'_>, order: &'a Order) -> Made<'a> {
         async move {
             let name = &order.change.claim;
             let after = order.change.after.clone().unwrap_or_default();
@@ -94,7 +94,7 @@ impl Sort for R2 {
                 }
             }
             let path = writer.provider.account.path(&["r2", "buckets"]);
-            let mut made = writer.try_write_with(Method::POST, &path, Payload::Json(body), (&[], header(&after))).await?;
+            let mut made = writer.try_write_with(Method::POST, &path, Payload::Json(body), (&[], &header(&after))).await?;
             if let (Some(jurisdiction), None) = (field(&after, "jurisdiction"), text(&made, "jurisdiction")) {
                 made["jurisdiction"] = json!(jurisdiction);
             }
@@ -103,20 +103,16 @@ impl Sort for R2 {
         .boxed()
     }
 
-    fn update<'a>(
-        &'a self,
-        writer: &'a mut Writer<'_>,
-        order: &'a Order,
-        found: &'a Thing,
-    ) -> BoxFuture<'a, Result<Thing, Failed>> {
+    fn update<'a>(&'a self, writer: &'a mut Writer<'_>, order: &'a Order, found: &'a Thing) -> Made<'a> {
         async move {
             let after = order.change.after.clone().unwrap_or_default();
             unchangeable(found, &after, &["jurisdiction"])?;
             let (is, wanted) = (found.properties.get("storage_class"), after.get("storage_class"));
             let Some(Value::Text(class)) = wanted.filter(|_| is != wanted) else { return Ok(found.clone()) };
             let path = writer.provider.account.path(&["r2", "buckets", &found.claim]);
-            let body = Payload::Json(json!({ "storage_class": class }));
-            writer.try_write_with(Method::PATCH, &path, body, (&[], header(&found.properties))).await?;
+            // It stands in a header, as wrangler sends it: this call has no body.
+            let headers = [header(&found.properties), vec![("cf-r2-storage-class", class.as_str())]].concat();
+            writer.try_write_with(Method::PATCH, &path, Payload::Empty, (&[], &headers)).await?;
             let mut changed = found.clone();
             changed.properties.insert("storage_class".to_owned(), Value::text(class));
             Ok(changed)
@@ -124,10 +120,10 @@ impl Sort for R2 {
         .boxed()
     }
 
-    fn delete<'a>(&'a self, writer: &'a mut Writer<'_>, found: &'a Thing) -> BoxFuture<'a, Result<(), Failed>> {
+    fn delete<'a>(&'a self, writer: &'a mut Writer<'_>, found: &'a Thing) -> Gone<'a> {
         async move {
             let path = writer.provider.account.path(&["r2", "buckets", &found.claim]);
-            writer.try_write_with(Method::DELETE, &path, Payload::Empty, (&[], header(&found.properties))).await?;
+            writer.try_write_with(Method::DELETE, &path, Payload::Empty, (&[], &header(&found.properties))).await?;
             Ok(())
         }
         .boxed()

@@ -9,7 +9,6 @@
 use std::collections::BTreeSet;
 
 use futures_util::FutureExt;
-use futures_util::future::BoxFuture;
 use http::Method;
 use serde_json::{Map, Value as Json, json};
 
@@ -22,7 +21,7 @@ use crate::provider::cloudflare::path::{Grammar, with_query};
 use crate::provider::cloudflare::write::Writer;
 use crate::provider::{Order, Outcome, ProviderError};
 
-use super::{Failed, Sort, Thing, answered, named, object, picked, text};
+use super::{Failed, Gone, Listed, Made, Seeing, Sort, Thing, answered, named, object, picked, text};
 
 pub(super) struct Tunnel;
 
@@ -119,11 +118,7 @@ impl Sort for Tunnel {
         &[1013]
     }
 
-    fn list<'a>(
-        &'a self,
-        provider: &'a CloudflareProvider,
-        _places: &'a BTreeSet<String>,
-    ) -> BoxFuture<'a, Result<Vec<Thing>, Fault>> {
+    fn list<'a>(&'a self, provider: &'a CloudflareProvider, _places: &'a BTreeSet<String>) -> Listed<'a> {
         async move {
             // Deleted tunnels stay in the list otherwise.
             let path = with_query(&provider.account.path(&["cfd_tunnel"]), &[("is_deleted", "false")]);
@@ -137,12 +132,7 @@ impl Sort for Tunnel {
         &["ingress"]
     }
 
-    fn read<'a>(
-        &'a self,
-        provider: &'a CloudflareProvider,
-        mut thing: Thing,
-        _wanted: &'a Properties,
-    ) -> BoxFuture<'a, Result<Thing, Fault>> {
+    fn read<'a>(&'a self, provider: &'a CloudflareProvider, mut thing: Thing, _wanted: &'a Properties) -> Seeing<'a> {
         async move {
             let config = configuration(provider, &thing.id).await?;
             thing.properties.insert("ingress".to_owned(), ingress(&config));
@@ -151,7 +141,7 @@ impl Sort for Tunnel {
         .boxed()
     }
 
-    fn create<'a>(&'a self, writer: &'a mut Writer<'_>, order: &'a Order) -> BoxFuture<'a, Result<Thing, Failed>> {
+    fn create<'a>(&'a self, writer: &'a mut Writer<'_>, order: &'a Order) -> Made<'a> {
         async move {
             let (name, _) = named(order);
             let path = writer.provider.account.path(&["cfd_tunnel"]);
@@ -168,12 +158,7 @@ impl Sort for Tunnel {
         .boxed()
     }
 
-    fn update<'a>(
-        &'a self,
-        writer: &'a mut Writer<'_>,
-        order: &'a Order,
-        found: &'a Thing,
-    ) -> BoxFuture<'a, Result<Thing, Failed>> {
+    fn update<'a>(&'a self, writer: &'a mut Writer<'_>, order: &'a Order, found: &'a Thing) -> Made<'a> {
         async move {
             let (name, _) = named(order);
             if found.properties.get("config_src").and_then(Value::as_text) == Some("local") {
@@ -195,7 +180,7 @@ impl Sort for Tunnel {
         .boxed()
     }
 
-    fn delete<'a>(&'a self, writer: &'a mut Writer<'_>, found: &'a Thing) -> BoxFuture<'a, Result<(), Failed>> {
+    fn delete<'a>(&'a self, writer: &'a mut Writer<'_>, found: &'a Thing) -> Gone<'a> {
         async move {
             let path = writer.provider.account.path(&["cfd_tunnel", &found.id]);
             writer.try_write(Method::DELETE, &path, Payload::Empty, &[]).await.map_err(|mut fault| {

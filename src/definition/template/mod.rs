@@ -4,26 +4,31 @@
 //! statements or operators that make text grow (`~`, `+`, `*`, macros, captures, recursion), so that neither its time
 //! (fuel) nor its memory (a bounded output) depends on what a commit makes of it.
 //!
-//! **Invariant:** `secret("name")` puts a placeholder where it stands by itself and nowhere else: its value is not
-//! known here, so that a filter would change the placeholder instead of the value.
+//! **Invariant:** `secret("name")` and `tunnel.name.token` put a placeholder where they stand by themselves and nowhere else:
+//! their value is not known here, so that a filter would change the placeholder instead of the value.
+
+mod known;
 
 use std::collections::BTreeSet;
 use std::io::Write;
 use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use minijinja::value::{Object, ObjectRepr, Value};
+use minijinja::value::Value;
 use minijinja::{AutoEscape, Environment, Error, ErrorKind, UndefinedBehavior};
 
 use super::limit;
 use crate::document::shown;
-use crate::model::{ResourceName, placeholder};
+use crate::model::{ResourceName, placeholder, token_label};
+
+use known::{SecretUse, Tunnels, refuse};
+
+pub(super) use known::Known;
 
 /// Instructions of one rendering.
 const FUEL: u64 = 200_000;
-/// What begins a placeholder, and what a secret shows where it must not stand.
+/// What begins a placeholder.
 const MARK: char = '\u{2983}';
-const MISUSED: &str = "\u{2983}trunkline-secret-misused\u{2984}";
 const MISUSE: &str = "the value of a secret can only be placed as it is: no filter, operator or variable text around it";
 
 /// What a template rendered to.
@@ -32,6 +37,8 @@ pub(super) struct Rendered {
     pub(super) text: String,
     /// The secrets whose placeholders are in `text`.
     pub(super) secrets: BTreeSet<ResourceName>,
+    /// The tunnels whose tokens' placeholders are in `text`.
+    pub(super) tokens: BTreeSet<ResourceName>,
 }
 
 /// What the values that a template places may be.
@@ -51,16 +58,16 @@ pub(super) struct TemplateFault {
     pub(super) hint: Option<String>,
 }
 
-/// Renders `source`. `known` are the secrets that the environment defines.
+/// Renders `source`.
 pub(super) fn render(
     source: &str,
     context: &serde_json::Value,
-    known: &BTreeSet<ResourceName>,
+    known: &Known<'_>,
     values: Values,
 ) -> Result<Rendered, TemplateFault> {
     check_statements(source)?;
     let used = Arc::new(Mutex::new(Vec::new()));
-    let mut engine = engine(known.clone(), &used, values);
+    let mut engine = engine(known, &used, values);
     engine.set_fuel(Some(FUEL));
     let template = engine.template_from_named_str("template", source).map_err(|error| fault(&error, source))?;
     let mut output = Bounded(Vec::new());
@@ -75,10 +82,17 @@ pub(super) fn render(
     if placed != used.len() {
         return Err(TemplateFault { message: MISUSE.to_owned(), span: None, hint: None });
     }
-    Ok(Rendered { text, secrets: used.into_iter().collect() })
+    let mut rendered = Rendered { text, secrets: BTreeSet::new(), tokens: BTreeSet::new() };
+    for use_of in used {
+        match use_of {
+            SecretUse::Secret(name) => rendered.secrets.insert(name),
+            SecretUse::Token(tunnel) => rendered.tokens.insert(tunnel),
+        };
+    }
+    Ok(rendered)
 }
 
-fn engine<'a>(known: BTreeSet<ResourceName>, used: &Arc<Mutex<Vec<ResourceName>>>, values: Values) -> Environment<'a> {
+fn engine<'a>(known: &Known<'_>, used: &Arc<Mutex<Vec<SecretUse>>>, values: Values) -> Environment<'a> {
     let mut engine = Environment::empty();
     engine.set_undefined_behavior(UndefinedBehavior::Strict);
     engine.set_auto_escape_callback(|_| AutoEscape::None);
@@ -96,19 +110,24 @@ fn engine<'a>(known: BTreeSet<ResourceName>, used: &Arc<Mutex<Vec<ResourceName>>
     });
     engine.add_test("defined", minijinja::tests::is_defined);
     engine.add_test("undefined", minijinja::tests::is_undefined);
+    engine.add_global("tunnel", Value::from_object(Tunnels(known.tunnels.clone())));
+    let secrets = known.secrets.clone();
     engine.add_function("secret", move |name: &str| -> Result<Value, Error> {
-        let refuse = |detail: String| Error::new(ErrorKind::InvalidOperation, detail);
         let parsed: ResourceName = name.parse().map_err(|error: crate::model::NameError| refuse(error.to_string()))?;
-        if !known.contains(&parsed) {
+        if !secrets.contains(&parsed) {
             return Err(refuse(format!("there is no `secret.{}`", shown(name))));
         }
-        Ok(Value::from_object(SecretUse(parsed)))
+        Ok(Value::from_object(SecretUse::Secret(parsed)))
     });
     let used = Arc::clone(used);
     engine.set_formatter(move |out, state, value| {
-        if let Some(SecretUse(name)) = value.downcast_object_ref::<SecretUse>() {
-            used.lock().unwrap_or_else(PoisonError::into_inner).push(name.clone());
-            return out.write_str(&placeholder(name)).map_err(|_| Error::from(ErrorKind::WriteFailure));
+        if let Some(use_of) = value.downcast_object_ref::<SecretUse>() {
+            used.lock().unwrap_or_else(PoisonError::into_inner).push(use_of.clone());
+            let name = match use_of {
+                SecretUse::Secret(name) => name.to_string(),
+                SecretUse::Token(tunnel) => token_label(tunnel),
+            };
+            return out.write_str(&placeholder(&name)).map_err(|_| Error::from(ErrorKind::WriteFailure));
         }
         let text = value.to_string();
         if text.contains(MARK) || text.to_lowercase().contains("trunkline-secret") {
@@ -123,20 +142,6 @@ fn engine<'a>(known: BTreeSet<ResourceName>, used: &Arc<Mutex<Vec<ResourceName>>
         }
     });
     engine
-}
-
-/// Stands for a secret inside of a template: the formatter turns it into a placeholder, anything else into a mark that
-/// the formatter refuses.
-#[derive(Debug)]
-struct SecretUse(ResourceName);
-
-impl Object for SecretUse {
-    fn repr(self: &Arc<Self>) -> ObjectRepr {
-        ObjectRepr::Plain
-    }
-    fn render(self: &Arc<Self>, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(MISUSED)
-    }
 }
 
 struct Bounded(Vec<u8>);
@@ -239,9 +244,9 @@ fn fault(error: &Error, source: &str) -> TemplateFault {
         }
     };
     let hint = match root.kind() {
-        ErrorKind::UndefinedError => {
-            Some("a template sees `environment`, `tenant`, `target`, `vars` and `secret(\"name\")`".to_owned())
-        }
+        ErrorKind::UndefinedError => Some(
+            "a template sees `environment`, `tenant`, `target`, `vars`, `secret(\"name\")` and `tunnel.name.token`".to_owned(),
+        ),
         _ => None,
     };
     let span = error.range().or_else(|| root.range()).filter(|span| span.end <= source.len() && span.start <= span.end);
@@ -268,7 +273,10 @@ mod tests {
             "environment": "production", "tenant": "default", "target": { "name": "fra1", "region": null, "labels": {} },
             "vars": { "port": 80, "names": ["a", "b"], "big": "x".repeat(100_000), "evil": "x\nExecStartPost=/bin/id", "half": "50%n" },
         });
-        render(source, &context, &["db".parse().unwrap(), "api".parse().unwrap()].into(), values)
+        let secrets = ["db", "api"].map(|name| name.parse().unwrap()).into();
+        let on = |targets: &[&str]| targets.iter().map(|target| target.parse().unwrap()).collect();
+        let tunnels = [("edge".parse().unwrap(), on(&["main"])), ("both".parse().unwrap(), on(&["main", "other"]))].into();
+        render(source, &context, &Known { secrets: &secrets, tunnels }, values)
     }
 
     #[test]
@@ -292,10 +300,24 @@ mod tests {
     #[test]
     fn secrets_are_placeholders_and_recorded() {
         let out = rendered("{% set s = secret('db') %}{{ s }}:{{ s }}:{{ secret(\"api\") }}").unwrap();
-        let (db, api) = ("db".parse().unwrap(), "api".parse().unwrap());
-        assert_eq!(out.text, format!("{0}:{0}:{1}", placeholder(&db), placeholder(&api)));
-        assert_eq!(out.secrets, [db, api].into());
+        assert_eq!(out.text, format!("{0}:{0}:{1}", placeholder("db"), placeholder("api")));
+        assert_eq!(out.secrets, ["db", "api"].map(|name| name.parse().unwrap()).into());
         assert!(rendered("{% if secret('db') %}x{% endif %}").unwrap().secrets.is_empty());
+    }
+
+    #[test]
+    fn the_token_of_a_tunnel_is_a_placeholder_and_recorded() {
+        let out = rendered("{{ tunnel.edge.token }} {{ tunnel['edge'].token }}").unwrap();
+        assert_eq!(out.text, format!("{0} {0}", placeholder("tunnel.edge.token")));
+        assert_eq!((out.tokens, out.secrets), (["edge".parse().unwrap()].into(), BTreeSet::new()));
+        for (source, says) in [
+            ("{{ tunnel.other.token }}", "there is no `tunnel.other` in this environment"),
+            ("{{ tunnel.both.token }}", "is on `main`, `other`"),
+            ("{{ tunnel.edge.id }}", "its `token` alone"),
+        ] {
+            let fault = rendered(source).unwrap_err();
+            assert!(fault.message.contains(says) && fault.span.is_some(), "{source}: {fault:?}");
+        }
     }
 
     #[test]
@@ -316,6 +338,12 @@ mod tests {
             "\u{2983}trunkline-secret:db\u{2984}",
             "{{ '\u{2983}' }}",
             "{{ secret('db')|lower }}",
+            "{{ tunnel }}",
+            "{{ tunnel.edge }}",
+            "{{ tunnel|tojson }}",
+            "{{ tunnel.edge.token|upper }}",
+            "{{ [tunnel.edge.token] }}",
+            "{% for name in tunnel %}{{ name }}{% endfor %}",
             "{{ '\\u2983trunkline-secret:db\\u2984' }}",
         ] {
             assert!(rendered(use_of).is_err(), "{use_of}: {:?}", rendered(use_of));

@@ -1,0 +1,72 @@
+//! The kinds that lie in zones.
+
+use super::{Field, Form, given, plain, refused, written};
+use crate::model::Kind;
+
+const RESPONSES: &str = "not yet: the defaults of the zone are in force";
+const NOT_OF_CACHES: &str = "it belongs to rules of other phases";
+
+/// Their fields.
+pub(super) const FIELDS: &[Field] = &[
+    written(Kind::Dns, "zone_id", "zone").as_property("zone_name"),
+    plain(Kind::Dns, "type", "type"),
+    plain(Kind::Dns, "name", "name"),
+    written(Kind::Dns, "content", "content").formed(Form::Content),
+    written(Kind::Dns, "data.flags", "content"),
+    written(Kind::Dns, "data.tag", "content"),
+    written(Kind::Dns, "data.value", "content"),
+    written(Kind::Dns, "data.weight", "content"),
+    written(Kind::Dns, "data.port", "content"),
+    written(Kind::Dns, "data.target", "content"),
+    written(Kind::Dns, "data.priority", "priority"),
+    plain(Kind::Dns, "ttl", "ttl"),
+    plain(Kind::Dns, "proxied", "proxied"),
+    plain(Kind::Dns, "priority", "priority"),
+    plain(Kind::Dns, "comment", "comment"),
+    refused(Kind::Dns, "tags", "a mark of ours stands in the comment, which every plan has; tags are left as they are"),
+    refused(Kind::Dns, "settings", "not yet; what a record has of them is kept"),
+    refused(Kind::Dns, "private_routing", "not yet"),
+    plain(Kind::Domain, "hostname", "hostname"),
+    written(Kind::Domain, "service", "worker").formed(Form::Name("worker")),
+    given(Kind::Domain, "zone_id", "that of `zone_name`"),
+    plain(Kind::Domain, "zone_name", "zone_name"),
+    written(Kind::CacheRule, "zone_id", "zone").as_property("zone_name"),
+    given(Kind::CacheRule, "id", "what the platform gave it"),
+    plain(Kind::CacheRule, "ref", "ref"),
+    given(Kind::CacheRule, "action", "`set_cache_settings`"),
+    plain(Kind::CacheRule, "expression", "expression"),
+    plain(Kind::CacheRule, "description", "description"),
+    plain(Kind::CacheRule, "enabled", "enabled"),
+    written(Kind::CacheRule, "position", "order"),
+    plain(Kind::CacheRule, "action_parameters.cache", "cache"),
+    written(Kind::CacheRule, "action_parameters.edge_ttl.mode", "edge_ttl").seen(
+        "action_parameters.edge_ttl",
+        "edge_ttl",
+        Form::Lifetime,
+    ),
+    written(Kind::CacheRule, "action_parameters.edge_ttl.default", "edge_ttl"),
+    refused(Kind::CacheRule, "action_parameters.edge_ttl.status_code_ttl", "not yet: one time for every answer"),
+    written(Kind::CacheRule, "action_parameters.browser_ttl.mode", "browser_ttl").seen(
+        "action_parameters.browser_ttl",
+        "browser_ttl",
+        Form::Lifetime,
+    ),
+    written(Kind::CacheRule, "action_parameters.browser_ttl.default", "browser_ttl"),
+    refused(Kind::CacheRule, "action_parameters.additional_cacheable_ports", RESPONSES),
+    refused(Kind::CacheRule, "action_parameters.cache_key", "not yet: the whole URL tells answers apart"),
+    refused(Kind::CacheRule, "action_parameters.cache_reserve", "not yet: what it keeps is paid for by itself"),
+    refused(Kind::CacheRule, "action_parameters.origin_cache_control", RESPONSES),
+    refused(Kind::CacheRule, "action_parameters.origin_error_page_passthru", RESPONSES),
+    refused(Kind::CacheRule, "action_parameters.origin_range_requests", RESPONSES),
+    refused(Kind::CacheRule, "action_parameters.read_timeout", RESPONSES),
+    refused(Kind::CacheRule, "action_parameters.respect_strong_etags", RESPONSES),
+    refused(Kind::CacheRule, "action_parameters.serve_stale", RESPONSES),
+    refused(Kind::CacheRule, "action_parameters.shared_dictionary", RESPONSES),
+    refused(Kind::CacheRule, "action_parameters.strip_etags", RESPONSES),
+    refused(Kind::CacheRule, "action_parameters.strip_last_modified", RESPONSES),
+    refused(Kind::CacheRule, "action_parameters.strip_set_cookie", RESPONSES),
+    refused(Kind::CacheRule, "action_parameters.vary", RESPONSES),
+    refused(Kind::CacheRule, "exposed_credential_check", NOT_OF_CACHES),
+    refused(Kind::CacheRule, "logging", NOT_OF_CACHES),
+    refused(Kind::CacheRule, "ratelimit", NOT_OF_CACHES),
+];

@@ -1,0 +1,107 @@
+//! What an agent keeps on its host, and what the host allows it: its key and certificate in one file, replaced as a whole, and
+//! a policy that only the host's own administrator writes.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::Write as _;
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+use zeroize::Zeroizing;
+
+use super::LinkError;
+use crate::agent::{Payload, Policy};
+use crate::model::TargetName;
+
+const FILE: &str = "agent.json";
+
+/// Who this host is.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Home {
+    /// The host's name.
+    pub name: TargetName,
+    /// Where the daemon is: `host:port`.
+    pub address: String,
+    /// When the certificate runs out.
+    pub until: DateTime<Utc>,
+    /// The authority's certificate, PEM.
+    pub(super) authority: String,
+    pub(super) certificate: String,
+    pub(super) key: Payload,
+}
+
+impl Home {
+    /// Reads it back.
+    ///
+    /// # Errors
+    /// [`LinkError::File`] where this host never enrolled.
+    pub fn open(data: &Path) -> Result<Self, LinkError> {
+        let path = data.join(FILE);
+        let missing = || LinkError::File { path: path.clone(), source: std::io::ErrorKind::NotFound.into() };
+        let text = Zeroizing::new(read(&path)?.ok_or_else(missing)?);
+        serde_json::from_str(&text).map_err(|error| LinkError::Damaged { path, what: error.to_string() })
+    }
+
+    /// Replaces what was there.
+    pub(super) fn save(&self, data: &Path) -> Result<(), LinkError> {
+        let path = data.join(FILE);
+        let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(data);
+        made.map_err(|source| LinkError::File { path: data.to_owned(), source })?;
+        let bytes = serde_json::to_vec_pretty(self);
+        let bytes = bytes.map_err(|error| LinkError::Damaged { path: path.clone(), what: error.to_string() })?;
+        write_private(&path, &Zeroizing::new(bytes))
+    }
+}
+
+impl std::fmt::Debug for Home {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Home").field("name", &self.name).field("address", &self.address).finish_non_exhaustive()
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct PolicyToml {
+    roots: Vec<String>,
+    root: Option<PathBuf>,
+}
+
+/// What the host allows its agent: TOML, with `roots`, the folders in and beneath which files may be written. The daemon
+/// never sees it and cannot change it.
+///
+/// # Errors
+/// [`LinkError::AllowsNothing`] where the list is empty, others where it cannot be read.
+pub fn read_policy(path: &Path, state: PathBuf) -> Result<Policy, LinkError> {
+    let missing = || LinkError::File { path: path.to_owned(), source: std::io::ErrorKind::NotFound.into() };
+    let text = read(path)?.ok_or_else(missing)?;
+    let damaged = |what: String| LinkError::Damaged { path: path.to_owned(), what };
+    let PolicyToml { roots, root } = toml::from_str(&text).map_err(|error| damaged(error.message().to_owned()))?;
+    if roots.is_empty() {
+        return Err(LinkError::AllowsNothing(path.to_owned()));
+    }
+    if let Some(root) = roots.iter().find(|root| !root.starts_with('/')) {
+        return Err(damaged(format!("`{}` is not an absolute path", root.escape_debug())));
+    }
+    Ok(Policy { allowed: roots, ..Policy::local(root, state) })
+}
+
+/// The text of a file, where there is one.
+pub(super) fn read(path: &Path) -> Result<Option<String>, LinkError> {
+    match fs::read_to_string(path) {
+        Ok(text) => Ok(Some(text)),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(source) => Err(LinkError::File { path: path.to_owned(), source }),
+    }
+}
+
+/// Replaces a file as a whole, for its owner's eyes only; durable when this returns.
+pub(super) fn write_private(path: &Path, bytes: &[u8]) -> Result<(), LinkError> {
+    let failed = |source| LinkError::File { path: path.to_owned(), source };
+    let folder = path.parent().unwrap_or(Path::new("."));
+    let incoming = folder.join(format!(".{}.incoming", path.file_name().unwrap_or_default().to_string_lossy()));
+    let mut file = OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(&incoming).map_err(failed)?;
+    file.write_all(bytes).and_then(|()| file.sync_all()).map_err(failed)?;
+    fs::rename(&incoming, path).and_then(|()| File::open(folder)?.sync_all()).map_err(failed)
+}
