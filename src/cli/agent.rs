@@ -126,7 +126,7 @@ fn list(global: &Global, output: Output) -> Result<u8, Failure> {
             show_json(&json!({ "version": 1, "agents": all }))?;
         }
         Output::Text if agents.is_empty() => {
-            show("No agent was admitted. `trunkline agent token NAME` makes a token for a host.")?
+            show("No agent was admitted. `trunkline agent token NAME` makes a token for a host.")?;
         }
         Output::Text => {
             for (name, agent) in &agents {
