@@ -89,7 +89,7 @@
 //!
 //! Imports point one way. `above` stands for every room above in the table; providers are within one room. What several
 //! rooms need is a noun of `model` or a trait there. A room comes when it is needed, and its row with it: health gates, waves,
-//! hosts over SSH, web pages and notifications have none yet.
+//! web pages and notifications have none yet.
 //!
 //! | room | purpose | may import |
 //! |---|---|---|
@@ -105,9 +105,9 @@
 //! | `source` | Git: remote, database, choice of a commit, its tree, notes and revert commits | model, record |
 //! | `boundary` | the named boundaries of an apply, at which the crash tests kill the process; nothing without their feature | — |
 //! | `build` | a project's own bundler, isolated, without network: a request of the definitions to the modules of a Worker; what was built, by its digest | model, document |
-//! | `agent` | the host executor: what is on a host, and changing it | model, plan, boundary |
+//! | `agent` | the host executor: what is on a host, and changing it, in process or at the far end of a channel | model, plan, boundary |
 //! | `link` | agents that dial out: the certificate authority, enrolment, renewal and revocation, the connections that requests travel on | model, agent |
-//! | `provider` | observe and change the sorts of target behind one trait: the REST API of Cloudflare and the edge, hosts | model, plan, agent, link, boundary |
+//! | `provider` | observe and change the sorts of target behind one trait: the REST API of Cloudflare and the edge, hosts in process, over SSH and by their agents | model, plan, agent, link, boundary |
 //! | `store` | durable records: journal, inventory, bundles | model, plan, record |
 //! | `apply` | an approved plan carried out: intents before calls, outcomes with the inventory | model, plan, policy, record, boundary, provider, store |
 //! | `trigger` | why to look: watch, poll, schedule; one closed enum, and the queue that lets bursts coalesce | model |

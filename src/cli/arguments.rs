@@ -8,6 +8,7 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use super::agent::Agent;
+use super::executor::Executor;
 use super::import::Import;
 use super::rollback::{Abort, Pause, Promote};
 use crate::model::{EnvironmentId, ResourceName, parse_interval};
@@ -157,6 +158,9 @@ pub(super) enum Verb {
     /// Lead the process group of an edge's runtime, and end it when standard input ends
     #[command(name = crate::edge::LEAD_VERB, hide = true)]
     EdgeGuard,
+    /// Answer the one request that comes in on standard input: the far end of a channel to a host
+    #[command(name = crate::agent::EXECUTOR_VERB, hide = true)]
+    Executor(Executor),
     /// Start everything on loopback from nothing but this binary
     Demo(Demo),
     /// Print the JSON Schema of the definitions, for editors

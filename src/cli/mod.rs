@@ -12,6 +12,7 @@ mod check;
 mod daemon_run;
 mod demo;
 mod edge;
+mod executor;
 mod history;
 mod import;
 mod import_account;
@@ -90,6 +91,7 @@ async fn dispatch(arguments: Arguments) -> Result<u8, Failure> {
             crate::build::inside()?;
             Ok(OK)
         }
+        Verb::Executor(verb) => executor::executor(verb).await,
         Verb::EdgeGuard => {
             crate::edge::lead_group()?;
             Ok(OK)

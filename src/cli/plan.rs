@@ -200,6 +200,7 @@ fn preview(settings: Settings) -> Result<Context, Failure> {
         client: cloudflare::http_client(&cloudflare::Patience::default()).map_err(|error| Failure::of(&error))?,
         paces: cloudflare::Paces::default(),
         agents: None,
+        channels: daemon::channels(&settings),
         credentials: std::env::var_os("CREDENTIALS_DIRECTORY").map(Into::into),
         stop: CancellationToken::new(),
         listener: Box::new(|_| {}),

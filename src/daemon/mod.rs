@@ -21,7 +21,7 @@ use crate::settings::{Agents, Settings};
 use crate::trigger::{self, Schedule, Triggers, Wake};
 
 pub use look::{Fetch, environments, fetch};
-pub use start::{StartError, context, open_source};
+pub use start::{StartError, channels, context, open_source};
 pub use verbs::carry_out;
 
 /// Why the daemon ends other than by being told to.

@@ -6,10 +6,10 @@ use std::sync::{Arc, Mutex};
 use tokio_util::sync::CancellationToken;
 
 use crate::definition::Cache;
-use crate::provider::{ProviderError, cloudflare};
+use crate::provider::{ProviderError, cloudflare, host};
 use crate::reconcile::{Context, Event};
 use crate::secrets::{Identities, SecretsError};
-use crate::settings::Settings;
+use crate::settings::{Hosts, Settings};
 use crate::source::{self, BranchError, RemoteError, Source, SourceError};
 use crate::store::{Store, StoreError};
 
@@ -78,11 +78,19 @@ pub fn context(
         client: cloudflare::http_client(&cloudflare::Patience::default())?,
         paces: cloudflare::Paces::default(),
         agents: None,
+        channels: channels(&settings),
         credentials: std::env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from),
         stop,
         listener,
         settings,
     })
+}
+
+/// The ways to hosts that the settings ask for; none is gone yet.
+pub fn channels(settings: &Settings) -> host::Channels {
+    let Hosts { ssh_config, ssh_key, known_hosts, concurrency } = settings.hosts.clone();
+    let defaults = host::ChannelOptions::default();
+    host::Channels::new(host::ChannelOptions { ssh_config, ssh_key, known_hosts, concurrency, ..defaults })
 }
 
 /// Our own repository for the remote of the settings, in the folder `name` of the data folder. `known` is the commit that

@@ -193,6 +193,7 @@ fn context(
         "environment": scope.environment.environment.as_str(),
         "tenant": scope.environment.tenant.as_str(),
         "target": { "name": name.as_str(), "region": target.region, "labels": target.labels },
+        "host": { "name": name.as_str(), "region": target.region, "labels": target.labels, "vars": scope.host_vars.get(name) },
         "vars": vars,
     })
 }

@@ -52,6 +52,8 @@ pub(super) struct Scope {
     pub(super) platform: Platform,
     pub(super) files: BTreeMap<ResourceName, Draft<FileToml>>,
     pub(super) hosted: Hosted,
+    /// What templates see as `host.vars`.
+    pub(super) host_vars: BTreeMap<TargetName, serde_json::Map<String, serde_json::Value>>,
 }
 
 impl Scope {
@@ -67,6 +69,7 @@ impl Scope {
             platform: Platform::new(),
             files: BTreeMap::new(),
             hosted: Hosted::new(),
+            host_vars: BTreeMap::new(),
         };
         scope.read_secrets(reading, whole);
         scope.read_targets(reading, whole, hosts);

@@ -7,9 +7,11 @@ use super::reading::Reading;
 use super::scalar;
 use super::scope::{Scope, checked_name, required, told};
 use super::selector::OnToml;
-use super::written::{ApiTokenToml, CloudflareToml, EdgeToml, HostToml, LATER_KEYS};
-use crate::document::{Entries, Fault, Node, Place, Placed, Table, decode, shown};
-use crate::model::{ApiToken, CloudflareTarget, Connect, EdgeTarget, HostTarget, Kind, Target, TargetKind, TargetName};
+use super::written::{ApiTokenToml, CloudflareToml, EdgeToml, LATER_KEYS};
+use crate::document::{Entries, Fault, Node, Place, Placed, Table, decode};
+use crate::model::{
+    ApiToken, CloudflareTarget, Connect, EdgeTarget, HostTarget, Kind, SshTarget, Target, TargetKind, TargetName,
+};
 
 const CLOUDFLARE_API: &str = "https://api.cloudflare.com/client/v4";
 /// What an edge is told where the definition says nothing: it takes any.
@@ -116,7 +118,7 @@ impl Scope {
                 let target = match kind {
                     "cloudflare" => self.cloudflare(reading, key, &node),
                     "edge" => self.edge(reading, key, &node),
-                    _ => host(reading, &name, key, &node),
+                    _ => self.host(reading, &name, (key, &node)),
                 };
                 let Some(target) = target else { continue };
                 if let Some((first, place)) = owners.get(&place_of(&target.kind)) {
@@ -189,47 +191,19 @@ fn place_of(kind: &TargetKind) -> (String, String) {
     match kind {
         TargetKind::Cloudflare(target) => (target.endpoint.clone(), target.account_id.clone()),
         TargetKind::Edge(target) => (target.endpoint.clone(), target.account_id.clone()),
-        TargetKind::Host(HostTarget { connect, root }) => {
-            let host = match connect {
+        TargetKind::Host(HostTarget { connect, root, offline: _ }) => {
+            let machine = match connect {
                 Connect::Local => "local".to_owned(),
                 Connect::Agent { name } => format!("agent {name}"),
+                // Who logs in makes no other machine of it.
+                Connect::Ssh(ssh) => SshTarget { user: None, port: ssh.port.or(Some(22)), ..ssh.clone() }.to_string(),
             };
-            (host, root.as_ref().map_or_else(|| "/".to_owned(), |root| root.display().to_string()))
+            (machine, root.as_ref().map_or_else(|| "/".to_owned(), |root| root.display().to_string()))
         }
     }
 }
 
-fn host(reading: &mut Reading<'_>, name: &TargetName, key: Place, node: &Node) -> Option<Target> {
-    let decoded = told(reading, decode::<HostToml>(node, LATER_KEYS));
-    let written = decoded.value?;
-    let connect = required(reading, (key, &decoded.dropped), "connect", written.connect, "write `connect = \"local\"`");
-    let connect = connect.and_then(|connect| {
-        let text = connect.value.as_str();
-        match text {
-            "local" => return Some(Connect::Local),
-            "agent" => return Some(Connect::Agent { name: name.clone() }),
-            _ => {}
-        }
-        let message = if text.starts_with("ssh://") {
-            format!("`{}` is not supported by this version", shown(text))
-        } else {
-            format!("`{}` is no way to reach a host", shown(text))
-        };
-        reading.fault(
-            Fault::new(connect.place, message)
-                .hint("write `local`, the daemon's own machine, or `agent`, a host that enrolled under this name"),
-        );
-        None
-    });
-    let root = match written.root {
-        Some(root) => Some(reading.check(root.place, scalar::host_path(&root.value))?.into()),
-        None => None,
-    };
-    let (region, labels) = labels(reading, written.region, written.labels);
-    Some(Target { region, labels, kind: TargetKind::Host(HostTarget { connect: connect?, root }) })
-}
-
-fn labels(
+pub(super) fn labels(
     reading: &mut Reading<'_>,
     region: Option<Placed<String>>,
     labels: Option<Entries<Placed<String>>>,

@@ -22,7 +22,8 @@ use super::purge::PurgeToml;
 use super::rollout::RolloutToml;
 use super::selector::OnToml;
 use super::settings::{LimitsToml, ObservabilityToml, PlacementToml, TailConsumerToml};
-pub(super) use super::target_tables::{CloudflareToml, EdgeToml, HostToml};
+use super::target_tables::HostToml;
+pub(super) use super::target_tables::{CloudflareToml, EdgeToml};
 
 /// Keys of the top level of an environment's files, that is, the fields of [`EnvironmentToml`].
 pub(super) const ENVIRONMENT_KEYS: [&str; 24] = [
@@ -327,7 +328,7 @@ pub(super) struct FileToml {
     pub(super) path: Option<Placed<String>>,
     /// A file of the repository, byte for byte.
     pub(super) source: Option<Placed<String>>,
-    /// A template of the repository; it sees `environment`, `tenant`, `target`, `vars`, `secret("name")` and `tunnel.name.token`, by
+    /// A template of the repository; it sees `environment`, `tenant`, `target`, `host`, `vars`, `secret("name")` and `tunnel.name.token`, by
     /// which a host runs a tunnel of this environment.
     pub(super) template: Option<Placed<String>>,
     /// The content itself.

@@ -46,6 +46,6 @@ pub use spec::{
     Assets, Binding, DANGERS, FileSpec, HostedSpec, Migration, Module, ModuleType, PlatformSpec, Probe, Purge, PurgeMode,
     RESTART_ON, Rollout, Route, Spec, TRAFFIC, WorkerSpec, placeholder, token_label, traffic, with_traffic,
 };
-pub use target::{ApiToken, CloudflareTarget, Connect, EdgeTarget, HostTarget, Target, TargetKind};
+pub use target::{ApiToken, CloudflareTarget, Connect, EdgeTarget, HostTarget, Offline, SshTarget, Target, TargetKind};
 pub use tree::{Entry, EntryMode, Tree, TreeError};
 pub use value::{Pending, Properties, SecretMark, TOKEN, Value};

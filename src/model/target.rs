@@ -121,6 +121,9 @@ pub struct HostTarget {
     pub connect: Connect,
     /// Every path is taken beneath this folder: a sandbox, a chroot, an image. `None` is `/`.
     pub root: Option<PathBuf>,
+    /// What becomes of the environment while the host cannot be reached. A bundle of an earlier version says nothing.
+    #[serde(default)]
+    pub offline: Offline,
 }
 
 /// How a host is reached.
@@ -134,4 +137,62 @@ pub enum Connect {
         /// The name that it enrolled under: the host's.
         name: TargetName,
     },
+    /// The executor on the host, by way of the system's `ssh`.
+    Ssh(SshTarget),
+}
+
+impl Connect {
+    /// The word for it in definitions: `local`, or the beginning of its address.
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Self::Local => "local",
+            Self::Agent { .. } => "agent",
+            Self::Ssh(_) => "ssh",
+        }
+    }
+}
+
+/// A host that is reached by SSH. Nothing in it begins with a hyphen or holds a character that a shell knows.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct SshTarget {
+    /// Who logs in; `None` leaves it to the configuration of `ssh`.
+    pub user: Option<String>,
+    /// A name or an address; an address of IPv6 without brackets.
+    pub host: String,
+    /// `None` leaves it to the configuration of `ssh`.
+    pub port: Option<u16>,
+    /// The one key that the host may show, such as `ssh-ed25519 AAAA…`; `None` leaves it to the known hosts of `ssh`.
+    pub host_key: Option<String>,
+    /// The user becomes root by `sudo`, which asks for no password.
+    pub elevate: bool,
+    /// Where the executor and what it knows are kept on the host.
+    pub state: PathBuf,
+}
+
+impl std::fmt::Display for SshTarget {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("ssh://")?;
+        if let Some(user) = &self.user {
+            write!(f, "{user}@")?;
+        }
+        match self.host.contains(':') {
+            true => write!(f, "[{}]", self.host)?,
+            false => f.write_str(&self.host)?,
+        }
+        self.port.map_or(Ok(()), |port| write!(f, ":{port}"))
+    }
+}
+
+/// What becomes of an environment while one of its hosts cannot be reached. Nothing is ever made, changed or deleted on
+/// such a host.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Offline {
+    /// The rest is applied; the environment is not ready before the host is back and has its share.
+    #[default]
+    Wait,
+    /// The rest is applied, and the environment is ready without it; the host has its share when it is back.
+    Skip,
+    /// Nothing is applied anywhere.
+    Fail,
 }

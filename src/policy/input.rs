@@ -8,7 +8,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::{Value as Json, json};
 
 use super::approve::Request;
-use crate::model::{Connect, Desired, DesiredState, EnvironmentId, InstanceKey, Properties, Target, TargetKind, Value};
+use crate::model::{
+    Connect, Desired, DesiredState, EnvironmentId, HostTarget, InstanceKey, Properties, SshTarget, Target, TargetKind, Value,
+};
 use crate::plan::{BlockReason, Blocked, Change, Orphan, Plan, Precondition, holds_data};
 
 /// The input for one request.
@@ -150,11 +152,15 @@ fn target_input(target: &Target) -> Json {
         }
         TargetKind::Edge(target) => json!({ "type": "edge", "endpoint": target.endpoint, "account_id": target.account_id }),
         TargetKind::Host(target) => {
-            let connect = match target.connect {
-                Connect::Local => "local",
-                Connect::Agent { .. } => "agent",
-            };
-            json!({ "type": "host", "connect": connect, "root": target.root })
+            let HostTarget { connect, root, offline } = target;
+            let base = json!({ "type": "host", "connect": connect.as_str(), "root": root, "offline": offline });
+            match connect {
+                Connect::Local | Connect::Agent { .. } => base,
+                Connect::Ssh(SshTarget { user, host, port, host_key, elevate, state: _ }) => {
+                    let more = json!({ "user": user, "address": host, "port": port, "host_key": host_key, "become": elevate });
+                    with(base, more)
+                }
+            }
         }
     };
     with(json!({ "region": region, "labels": labels }), own)

@@ -32,6 +32,8 @@ pub struct Options {
     pub docker: Option<String>,
     /// What containers may ask for of all that gives them the host.
     pub containers: BTreeSet<String>,
+    /// The ways to hosts: one for all environments.
+    pub channels: host::Channels,
 }
 
 /// For how long a target elsewhere may still carry out, or not yet show, a call whose answer never came. The write
@@ -57,6 +59,7 @@ pub fn connect(target: &Target, options: Options) -> Result<Box<dyn Provider>, P
                 state: options.data,
                 docker: options.docker,
                 containers: options.containers,
+                channels: options.channels,
             };
             return Ok(Box::new(host::connect(options)?));
         }
@@ -138,6 +141,7 @@ mod tests {
             data: PathBuf::new(),
             docker: None,
             containers: BTreeSet::new(),
+            channels: host::Channels::default(),
         };
         let target = Target { region: None, labels: std::collections::BTreeMap::new(), kind: TargetKind::Edge(target) };
         connect(&target, options).unwrap().settle()

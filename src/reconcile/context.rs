@@ -11,6 +11,7 @@ use crate::link::Hub;
 use crate::model::EnvironmentId;
 use crate::plan::Plan;
 use crate::provider::cloudflare::Paces;
+use crate::provider::host::Channels;
 use crate::record::{Condition, Generation};
 use crate::secrets::Identities;
 use crate::settings::Settings;
@@ -37,6 +38,8 @@ pub struct Context {
     pub paces: Paces,
     /// Where agents are connected; `None` where they are not listened for.
     pub agents: Option<Arc<Hub>>,
+    /// The ways to hosts: connections are kept from pass to pass.
+    pub channels: Channels,
     /// Where credentials by name are (`api_token = { credential = "…" }`).
     pub credentials: Option<PathBuf>,
     /// Set when the process is to end.

@@ -10,6 +10,7 @@ mod context;
 mod heal;
 mod interrupted;
 mod observe;
+mod offline;
 mod propose;
 mod publish;
 mod recover;
@@ -43,6 +44,7 @@ pub use rollback::{RolledBack, rollback};
 pub use rollout::{Aborted, RolloutError, abort, pause, promote};
 pub use verdict::{held_by_quarantine, judge};
 
+use offline::LeftOut;
 use step::Step;
 
 /// What a pass concluded, and when to look again.
@@ -96,6 +98,7 @@ pub struct Prepared {
     /// The last instance that was read in full because it was its turn.
     read_to: Option<InstanceKey>,
     recovery: recover::Recovery,
+    left_out: LeftOut,
     providers: apply::Providers,
 }
 
@@ -240,6 +243,7 @@ pub async fn prepare(
         // What is ours now may be called otherwise than what was looked for.
         seen = observe::observe(&bundle.desired, &inventory, &[], &providers, (look, last)).await;
     }
+    let left_out = offline::leave_out(&bundle.desired, &seen.away)?;
     let marks = opener.marks(&bundle.desired.used_secrets());
     let orders = context.store.rollout_orders(environment).map_err(store)?;
     let steering = orders.steering(Utc::now(), kind == RunKind::Rollback);
@@ -248,7 +252,7 @@ pub async fn prepare(
     recovery.add_lost(lost);
     let plan = verdict::plan(context, record, &scene, &inventory).await?;
     let observe::Seen { observed, read_to, .. } = seen;
-    Ok(Prepared { bundle, inventory, observed, plan, marks, read_to, recovery, providers })
+    Ok(Prepared { bundle, inventory, observed, plan, marks, read_to, recovery, left_out, providers })
 }
 
 /// A Worker whose modules are still to be built: there is no plan for it.

@@ -9,7 +9,7 @@ use futures_util::future::join_all;
 use super::{Context, Stop, is_due};
 use crate::apply::Providers;
 use crate::model::{
-    DesiredState, InstanceKey, Observed, ObservedState, ResourceName, SecretError, SecretResolver, Spec, TOKEN, TargetName,
+    DesiredState, InstanceKey, Observed, ObservedState, ResourceName, Retry, SecretError, SecretResolver, Spec, TOKEN, TargetName,
 };
 use crate::plan::{self, Attempt, Inventory};
 use crate::provider::{self, Lookup, Query};
@@ -66,6 +66,7 @@ pub(super) fn connect(context: &Context, desired: &DesiredState, secrets: &Arc<O
             data: context.settings.data.clone(),
             docker: context.settings.docker.clone(),
             containers: context.settings.containers.clone(),
+            channels: context.channels.clone(),
         };
         let provider = provider::connect(target, options)
             .map_err(|error| Stop::stalled(ConditionReason::Unreachable, format!("target `{name}`: {}", told(&error))))?;
@@ -82,6 +83,8 @@ pub(super) struct Seen {
     pub(super) successors: ObservedState,
     /// The last instance that was read in full because it was its turn.
     pub(super) read_to: Option<InstanceKey>,
+    /// The targets that could not be reached, and may be later, each with the reason.
+    pub(super) away: BTreeMap<TargetName, String>,
 }
 
 /// How closely the live world is looked at.
@@ -139,10 +142,11 @@ pub(super) async fn observe(
     };
     let read_to = turns.last().or(last).cloned();
     let turns: BTreeSet<InstanceKey> = turns.into_iter().collect();
-    let (mut observed, successors) =
-        tokio::join!(ask(providers, instances, look, &turns), ask(providers, successors, look, &turns));
+    let (instances, successors) = tokio::join!(ask(providers, instances, look, &turns), ask(providers, successors, look, &turns));
+    let ((mut observed, mut away), (successors, also)) = (instances, successors);
+    away.extend(also);
     mark_tokens(desired, providers, &mut observed).await;
-    Seen { observed, successors, read_to }
+    Seen { observed, successors, read_to, away }
 }
 
 async fn ask(
@@ -150,7 +154,7 @@ async fn ask(
     sought: BTreeMap<InstanceKey, plan::Sought<'_>>,
     look: Look,
     turns: &BTreeSet<InstanceKey>,
-) -> ObservedState {
+) -> (ObservedState, BTreeMap<TargetName, String>) {
     let mut queries: BTreeMap<TargetName, Query> = BTreeMap::new();
     for (key, sought) in sought {
         let lookup = Lookup { claim: sought.claim, spec: sought.spec.cloned(), owned: sought.owned.cloned() };
@@ -160,17 +164,26 @@ async fn ask(
         query.instances.insert(key, lookup);
     }
     let answers = queries.iter().map(|(target, query)| ask_target(providers, target, query));
-    join_all(answers).await.into_iter().flatten().collect()
+    let (mut observed, mut away) = (ObservedState::new(), BTreeMap::new());
+    for (target, answer) in queries.keys().zip(join_all(answers).await) {
+        observed.extend(answer.0);
+        away.extend(answer.1.map(|why| (target.clone(), why)));
+    }
+    (observed, away)
 }
 
-async fn ask_target(providers: &Providers, target: &TargetName, query: &Query) -> ObservedState {
-    let unknown = |reason: String| query.instances.keys().map(|key| (key.clone(), Observed::Unknown(reason.clone()))).collect();
+/// What is there; and why the target cannot be reached, where it cannot.
+async fn ask_target(providers: &Providers, target: &TargetName, query: &Query) -> (ObservedState, Option<String>) {
+    let unknown = |reason: &str| query.instances.keys().map(|key| (key.clone(), Observed::Unknown(reason.to_owned()))).collect();
     let Some(provider) = providers.get(target) else {
-        return unknown(format!("the target `{target}` is no longer defined"));
+        return (unknown(&format!("the target `{target}` is no longer defined")), None);
     };
     match provider.observe(query).await {
-        Ok(observed) => observed,
-        Err(error) => unknown(told(&error)),
+        Ok(observed) => (observed, None),
+        Err(error) => {
+            let why = told(&error);
+            (unknown(&why), (error.retry != Retry::Stalled).then_some(why))
+        }
     }
 }
 

@@ -14,6 +14,7 @@ use crate::policy::ApprovedPlan;
 use crate::record::{Condition, ConditionReason, EnvironmentRecord, GenerationState, Quarantine, RunKind};
 use crate::store::Begin;
 
+use super::offline::LeftOut;
 use super::{Context, Event, Outcome, Prepared, Stop, interrupted, next_look, rollout, verdict};
 
 /// What the last steps of a pass have in common.
@@ -38,7 +39,7 @@ impl Step<'_> {
     /// What is merged is what runs already.
     pub(super) async fn nothing_to_do(mut self, prepared: Prepared) -> Result<Outcome, Stop> {
         let store = |error: crate::store::StoreError| Stop::internal(&error);
-        let condition = self.stands(&prepared.plan, "nothing to do");
+        let condition = self.stands(&prepared.plan, &prepared.left_out, "nothing to do");
         if !self.followed.is_empty() {
             self.record.warnings = std::mem::take(&mut self.followed);
         }
@@ -79,7 +80,7 @@ impl Step<'_> {
     ) -> Result<Outcome, Stop> {
         let store = |error: crate::store::StoreError| Stop::internal(&error);
         let context = self.context;
-        let Prepared { bundle, inventory, observed, plan, recovery, providers, marks: _, read_to: _ } = prepared;
+        let Prepared { bundle, inventory, observed, plan, recovery, left_out, providers, marks: _, read_to: _ } = prepared;
         if context.stop.is_cancelled() {
             return Err(Stop::waiting(ConditionReason::Applying, "the process ends; nothing was begun", None));
         }
@@ -113,7 +114,7 @@ impl Step<'_> {
         let condition = if report.is_complete() {
             generation.state = GenerationState::Applied;
             let message = format!("{} generation {}: {}", self.kind.as_str(), generation.number, generation.tally);
-            let condition = self.stands(&plan, &message);
+            let condition = self.stands(&plan, &left_out, &message);
             if condition.is_settled() {
                 self.complete(digest);
                 self.end_quarantine()?;
@@ -170,8 +171,8 @@ impl Step<'_> {
         self.context.store.put_quarantine(&self.record.environment, None).map_err(|error| Stop::internal(&error))
     }
 
-    fn stands(&self, plan: &Plan, message: &str) -> Condition {
-        if let Some(condition) = verdict::blocked(plan) {
+    fn stands(&self, plan: &Plan, left_out: &LeftOut, message: &str) -> Condition {
+        if let Some(condition) = verdict::blocked(plan, left_out) {
             return condition;
         }
         // Before what drifted: an environment that is settled is not looked at again when a step is due.
@@ -179,7 +180,7 @@ impl Step<'_> {
             return condition;
         }
         if self.drifted.is_empty() {
-            let message = format!("{} is applied: {message}", self.revision);
+            let message = format!("{} is applied: {message}{}", self.revision, left_out.told());
             return Condition::Ready { reason: ConditionReason::Applied, message };
         }
         let (count, which) = (self.drifted.len(), self.drifted.join(", "));

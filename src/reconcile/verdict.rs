@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Utc};
 
+use super::offline::LeftOut;
 use super::{Context, Prepared, Scene, Stop, with_source};
 use crate::apply::{ChangeResult, Report};
 use crate::model::{Address, DesiredState, Digest, InstanceKey, ResourceName, Retry, Revision, SecretMark, canonical_digest};
@@ -224,9 +225,11 @@ fn rule_files(bundle: &crate::model::Bundle) -> RuleFiles {
 }
 
 /// Where the environment stands, if something could not be planned for.
-pub(super) fn blocked(plan: &Plan) -> Option<Condition> {
-    let first = plan.blocked.iter().find(|b| !matches!(b.reason, BlockReason::Dependency(_))).or_else(|| plan.blocked.first())?;
-    let more = plan.blocked.len() - 1;
+/// What is on a host that is left out waits for that host.
+pub(super) fn blocked(plan: &Plan, left_out: &LeftOut) -> Option<Condition> {
+    let blocked: Vec<_> = plan.blocked.iter().filter(|blocked| !left_out.includes(&blocked.key.target)).collect();
+    let first = blocked.iter().find(|b| !matches!(b.reason, BlockReason::Dependency(_))).or_else(|| blocked.first())?;
+    let more = blocked.len() - 1;
     let more = if more == 0 { String::new() } else { format!("; and {more} more") };
     Some(match &first.reason {
         BlockReason::Unknown(message) => {

@@ -54,6 +54,8 @@ pub struct Settings {
     pub containers: BTreeSet<String>,
     /// Where agents are listened for; nowhere where this is not said.
     pub agents: Option<Agents>,
+    /// How hosts are reached.
+    pub hosts: Hosts,
 }
 
 /// Where agents are listened for.
@@ -64,6 +66,28 @@ pub struct Agents {
     /// What agents call, `host:port`: it is in their tokens and in the daemon's certificate.
     pub address: String,
 }
+
+/// How hosts are reached by SSH.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Hosts {
+    /// A configuration for `ssh` in the place of the user's and the system's.
+    pub ssh_config: Option<PathBuf>,
+    /// The private key that is shown to hosts; else those that `ssh` finds by itself.
+    pub ssh_key: Option<PathBuf>,
+    /// The known hosts, in the place of the user's and the system's.
+    pub known_hosts: Option<PathBuf>,
+    /// How many hosts are talked to at once.
+    pub concurrency: usize,
+}
+
+impl Default for Hosts {
+    fn default() -> Self {
+        Self { ssh_config: None, ssh_key: None, known_hosts: None, concurrency: HOSTS_AT_ONCE }
+    }
+}
+
+/// How many hosts are talked to at once unless the file says otherwise.
+const HOSTS_AT_ONCE: usize = 16;
 
 /// How long one build may take unless the file says otherwise.
 pub const BUILD_TIMEOUT: Duration = Duration::from_secs(600);
@@ -115,6 +139,8 @@ struct SettingsToml {
     agents: Option<AgentsToml>,
     #[serde(default)]
     containers: ContainersToml,
+    #[serde(default)]
+    hosts: HostsToml,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -123,6 +149,15 @@ struct ContainersToml {
     docker: Option<String>,
     #[serde(default)]
     allow: Vec<toml::Spanned<String>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct HostsToml {
+    ssh_config: Option<PathBuf>,
+    ssh_key: Option<PathBuf>,
+    known_hosts: Option<PathBuf>,
+    concurrency: Option<std::num::NonZeroUsize>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -196,7 +231,9 @@ pub fn load(file: Option<&Path>, default_data: PathBuf, overrides: Overrides) ->
 
 fn parse(path: &str, text: &str, default_data: PathBuf, overrides: Overrides) -> Result<Settings, SettingsError> {
     let written: SettingsToml = toml::from_str(text).map_err(|error| SettingsError::Faults(vec![fault(path, &error)]))?;
-    let SettingsToml { data, repository, secrets, policy, build, agents, containers } = written;
+    let SettingsToml { data, repository, secrets, policy, build, agents, hosts, containers } = written;
+    let HostsToml { ssh_config, ssh_key, known_hosts, concurrency } = hosts;
+    let concurrency = concurrency.map_or(HOSTS_AT_ONCE, std::num::NonZeroUsize::get);
     let interval = |written: &Option<toml::Spanned<String>>| match written {
         Some(text) => parse_interval(text.get_ref())
             .map(Some)
@@ -241,6 +278,7 @@ fn parse(path: &str, text: &str, default_data: PathBuf, overrides: Overrides) ->
         docker: containers.docker,
         containers: containers.allow.into_iter().map(toml::Spanned::into_inner).collect(),
         agents,
+        hosts: Hosts { ssh_config, ssh_key, known_hosts, concurrency },
     })
 }
 

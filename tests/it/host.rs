@@ -6,5 +6,5 @@ mod files;
 mod kill;
 mod refusals;
 mod secret_files;
-mod stage;
+pub(crate) mod stage;
 mod units;

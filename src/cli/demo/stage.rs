@@ -150,6 +150,7 @@ pub(super) fn start_daemon(places: Places, edges: Edges) -> Result<Stage, Failur
         docker: None,
         containers: std::collections::BTreeSet::new(),
         agents: None,
+        hosts: crate::settings::Hosts::default(),
     };
     let stop = CancellationToken::new();
     let mut context = daemon::context(settings.clone(), stop.clone(), Box::new(super::super::output::progress))

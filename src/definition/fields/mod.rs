@@ -15,6 +15,9 @@ use super::written::LATER_KEYS;
 use crate::document::Absent;
 use crate::model::Kind;
 
+/// The reason that another version may give.
+const LATER: &str = "not yet";
+
 /// How a field of the API is had.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum How {
@@ -129,6 +132,7 @@ pub fn fields_of(kind: Kind) -> impl Iterator<Item = &'static Field> {
 /// fields of the API that are refused.
 pub(super) fn refused_of(kind: Kind) -> Vec<Absent> {
     let refused = fields_of(kind).filter_map(|field| match field.how {
+        How::Refused(LATER) => Some(Absent { key: field.name(), reason: "" }),
         How::Refused(reason) => Some(Absent { key: field.name(), reason }),
         How::Key(_) | How::Given(_) => None,
     });

@@ -1,9 +1,9 @@
 //! The kinds that an account keeps in lists.
 
-use super::{Field, Form, given, plain, refused, written};
+use super::{Field, Form, LATER, given, plain, refused, written};
 use crate::model::Kind;
 
-const LATER: &str = "not yet; what the configuration has of it is kept";
+const KEPT: &str = "not yet; what the configuration has of it is kept";
 const ACCESS: &str = "a database behind Access is not supported yet";
 
 /// Their fields.
@@ -19,7 +19,7 @@ pub(super) const FIELDS: &[Field] = &[
     refused(Kind::R2, "lifecycle", "what deletes data by age is set by a person"),
     refused(Kind::R2, "lock", "what keeps data from being deleted is set by a person"),
     refused(Kind::R2, "domains", "a Worker serves what is in a bucket"),
-    refused(Kind::R2, "event_notifications", "not yet"),
+    refused(Kind::R2, "event_notifications", LATER),
     plain(Kind::D1, "name", "name"),
     written(Kind::D1, "primary_location_hint", "location"),
     plain(Kind::D1, "jurisdiction", "jurisdiction"),
@@ -62,8 +62,8 @@ pub(super) const FIELDS: &[Field] = &[
     written(Kind::Tunnel, "config.ingress.hostname", "ingress.hostname").seen("ingress", "ingress", Form::Ingress),
     written(Kind::Tunnel, "config.ingress.path", "ingress.path"),
     written(Kind::Tunnel, "config.ingress.service", "ingress.service"),
-    refused(Kind::Tunnel, "originRequest", LATER),
-    refused(Kind::Tunnel, "warp-routing", LATER),
+    refused(Kind::Tunnel, "originRequest", KEPT),
+    refused(Kind::Tunnel, "warp-routing", KEPT),
     plain(Kind::VpcService, "name", "name"),
     plain(Kind::VpcService, "type", "type"),
     plain(Kind::VpcService, "http_port", "http_port"),
@@ -82,7 +82,7 @@ pub(super) const FIELDS: &[Field] = &[
     written(Kind::MtlsCertificate, "private_key", "private_key"),
     plain(Kind::MtlsCertificate, "ca", "ca"),
     written(Kind::DispatchNamespace, "name", "name").as_property("namespace_name"),
-    refused(Kind::DispatchNamespace, "trusted_workers", "not yet"),
+    refused(Kind::DispatchNamespace, "trusted_workers", LATER),
 ];
 
 /// A field of what takes the messages of a queue: defined in the queue's table, imported as a table of its own first.

@@ -1,10 +1,9 @@
 //! Workers: what an upload takes, what each sort of binding is called in a definition, and what starts them.
 
-use super::{Field, given, plain, refused, written};
+use super::{Field, LATER, given, plain, refused, written};
 use crate::model::Kind;
 
 const WORKER: Kind = Kind::Worker;
-const LATER: &str = "not yet";
 const MODULES_ONLY: &str = "Workers are ES modules here, which import it";
 const TRACES: &str = "not yet; logs are recorded";
 

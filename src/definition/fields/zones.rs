@@ -1,6 +1,6 @@
 //! The kinds that lie in zones.
 
-use super::{Field, Form, given, plain, refused, written};
+use super::{Field, Form, LATER, given, plain, refused, written};
 use crate::model::Kind;
 
 const RESPONSES: &str = "not yet: the defaults of the zone are in force";
@@ -25,7 +25,7 @@ pub(super) const FIELDS: &[Field] = &[
     plain(Kind::Dns, "comment", "comment"),
     refused(Kind::Dns, "tags", "a mark of ours stands in the comment, which every plan has; tags are left as they are"),
     refused(Kind::Dns, "settings", "not yet; what a record has of them is kept"),
-    refused(Kind::Dns, "private_routing", "not yet"),
+    refused(Kind::Dns, "private_routing", LATER),
     plain(Kind::Domain, "hostname", "hostname"),
     written(Kind::Domain, "service", "worker").formed(Form::Name("worker")),
     given(Kind::Domain, "zone_id", "that of `zone_name`"),

@@ -245,7 +245,8 @@ fn fault(error: &Error, source: &str) -> TemplateFault {
     };
     let hint = match root.kind() {
         ErrorKind::UndefinedError => Some(
-            "a template sees `environment`, `tenant`, `target`, `vars`, `secret(\"name\")` and `tunnel.name.token`".to_owned(),
+            "a template sees `environment`, `tenant`, `target`, `host`, `vars`, `secret(\"name\")` and `tunnel.name.token`"
+                .to_owned(),
         ),
         _ => None,
     };

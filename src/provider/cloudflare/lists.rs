@@ -99,8 +99,8 @@ pub(super) async fn read(client: &Client, account: &Account, zones: &BTreeSet<St
 /// As [`read`].
 pub(super) async fn read_changed(client: &Client, account: &Account, sought: &[Sought<'_>]) -> Result<Lists, Fault> {
     let mut lists = without_zones(client, account).await?;
-    let zones = sought.iter().flat_map(|sought| &sought.zones);
-    lists.shown = zones.map(|zone| (zone.clone(), lists.routes_shown(zone))).collect();
+    let zones: BTreeSet<&String> = sought.iter().flat_map(|sought| &sought.zones).collect();
+    lists.shown = zones.into_iter().map(|zone| (zone.clone(), lists.routes_shown(zone))).collect();
     let changed = sought.iter().filter(|sought| !lists.shows(sought)).flat_map(|sought| sought.zones.iter().cloned());
     let changed: BTreeSet<String> = changed.collect();
     lists.zones = routes(client, account, &changed).await;

@@ -1,4 +1,4 @@
-//! What lives on a host, through the executor of [`crate::agent`].
+//! What lives on a host, through the executor of [`crate::agent`], by the channel that the host's definition asks for.
 //!
 //! Goes in: lookups and approved orders. Comes out: what is there, and one outcome for each order; one request to the
 //! host for all of them.
@@ -21,13 +21,14 @@ use futures_util::future::BoxFuture;
 
 use crate::agent::{Answer, Fault, Order as Sent, OrderResult, Policy, Request, Task, VERSION};
 use crate::link::Hub;
-use crate::model::{Connect, EnvironmentId, HostTarget, InstanceKey, Kind, Observed, ObservedState, Retry, SecretResolver, Spec};
+use crate::model::{EnvironmentId, HostTarget, InstanceKey, Kind, Observed, ObservedState, Retry, SecretResolver, Spec};
 use crate::provider::{Lookup, Order, Outcome, Provider, ProviderError, Query, Receipt};
 
-use channel::{Channel, Unanswered};
+use channel::{Channel, Lost};
+pub use channel::{ChannelOptions, Channels};
 
 /// How many orders go to a host at once: their bytes are in memory together.
-const BATCH: usize = 4096;
+const BATCH: usize = 1024;
 
 /// What a host provider needs.
 pub struct Options {
@@ -44,6 +45,8 @@ pub struct Options {
     /// Where the manifests of a host without `root` are kept, such as `/var/lib/trunkline`. A host with a root keeps
     /// them in its own `var/lib/trunkline`.
     pub state: PathBuf,
+    /// The ways to hosts that all environments share.
+    pub channels: Channels,
     /// The engine of Docker on this machine, where it is not Docker's own default.
     pub docker: Option<String>,
     /// What containers may ask for of all that gives them the host.
@@ -54,7 +57,7 @@ pub struct Options {
 pub struct HostProvider {
     environment: EnvironmentId,
     secrets: Arc<dyn SecretResolver>,
-    channel: Channel,
+    channel: Box<dyn Channel>,
     epoch: u64,
     /// The daemon's own say, whatever the host allows besides.
     limits: Policy,
@@ -65,17 +68,13 @@ pub struct HostProvider {
 /// # Errors
 /// Where the host's root is not an absolute path.
 pub fn connect(options: Options) -> Result<HostProvider, ProviderError> {
-    let Options { target, environment, secrets, agents, epoch, state, docker, containers } = options;
-    let HostTarget { connect, root } = target;
-    if let Some(root) = root.as_deref().filter(|root| !root.is_absolute()) {
+    let Options { target, environment, secrets, agents, epoch, state, channels, docker, containers } = options;
+    if let Some(root) = target.root.as_deref().filter(|root| !root.is_absolute()) {
         let message = format!("the host's root `{}` is not an absolute path", root.display());
         return Err(ProviderError::new(message, Retry::Stalled).hint("give the whole path, from `/`"));
     }
-    let limits = Policy { docker, containers, ..Policy::local(root, state) };
-    let channel = match connect {
-        Connect::Local => Channel::Local(limits.clone()),
-        Connect::Agent { name } => Channel::Agent { hub: agents, name },
-    };
+    let limits = Policy { docker, containers, ..Policy::local(target.root.clone(), state) };
+    let channel = channel::open(target, (limits.clone(), agents), &channels);
     Ok(HostProvider { environment, secrets, channel, epoch, limits })
 }
 
@@ -92,7 +91,7 @@ impl HostProvider {
         })
     }
 
-    async fn ask(&self, task: Task) -> Result<Answer, Unanswered> {
+    async fn ask(&self, task: Task) -> Result<Answer, Lost> {
         self.channel.ask(Request { version: VERSION, environment: self.environment.clone(), task }).await
     }
 }
@@ -101,7 +100,7 @@ impl Provider for HostProvider {
     fn observe<'a>(&'a self, query: &'a Query) -> BoxFuture<'a, Result<ObservedState, ProviderError>> {
         Box::pin(async move {
             let queries = query.instances.iter().map(|(key, lookup)| present::query(key, lookup)).collect();
-            match self.ask(Task::Observe { queries }).await.map_err(|unanswered| unanswered.error)? {
+            match self.ask(Task::Observe { queries }).await.map_err(|lost| lost.error)? {
                 Answer::Observed(answers) => {
                     let now = Utc::now();
                     let answers = answers.into_iter().filter_map(|answer| {
@@ -164,18 +163,21 @@ impl Provider for HostProvider {
     }
 
     fn settle(&self) -> Duration {
-        // What an executor left behind is settled before the next look: a file is there or it is not.
-        Duration::ZERO
+        self.channel.settle()
     }
 }
 
 /// One for each order that was sent; endless where the answer is one for all of them.
-fn results(answer: Result<Answer, Unanswered>) -> Box<dyn Iterator<Item = Became> + Send> {
+fn results(answer: Result<Answer, Lost>) -> Box<dyn Iterator<Item = Became> + Send> {
     match answer {
         Ok(Answer::Applied(results)) => Box::new(results.into_iter().map(Became::Of)),
         Ok(Answer::Refused(fault)) => Box::new(std::iter::repeat_with(move || Became::Of(OrderResult::Refused(fault.clone())))),
         Ok(Answer::Observed(_)) => Box::new(std::iter::empty()),
-        Err(unanswered) => Box::new(std::iter::repeat_with(move || Became::Lost(unanswered.again()))),
+        Err(Lost { error, begun }) => Box::new(std::iter::repeat_with(move || {
+            let message = crate::provider::chain(&error);
+            let error = ProviderError { message, hint: error.hint.clone(), retry: error.retry, source: None };
+            Became::Lost(Lost { error, begun })
+        })),
     }
 }
 
@@ -184,7 +186,7 @@ enum Became {
     /// The executor says so.
     Of(OrderResult),
     /// Nobody says.
-    Lost(Unanswered),
+    Lost(Lost),
 }
 
 impl Became {
@@ -198,8 +200,8 @@ impl Became {
                 Some(key) => Outcome::NotBegun(key),
                 None => Outcome::Unknown(ProviderError::new("the host executor waited for no order of ours", Retry::Transient)),
             },
-            Self::Lost(Unanswered { sent: true, error }) => Outcome::Unknown(error),
-            Self::Lost(Unanswered { sent: false, error }) => Outcome::Refused(error),
+            Self::Lost(Lost { begun: true, error }) => Outcome::Unknown(error),
+            Self::Lost(Lost { begun: false, error }) => Outcome::Refused(error),
         }
     }
 }

@@ -87,6 +87,18 @@ impl Host {
         self.run(&["sh", "-c", "printf '%s' \"$1\" > \"$2\"", "sh", text, path]);
     }
 
+    /// Copies a file of this machine to the host.
+    pub(crate) fn put(&self, from: &Path, to: &str) {
+        let output = docker(&["cp", from.to_str().unwrap(), &format!("{}:{to}", self.name)]);
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    }
+
+    /// Where the host reaches this machine.
+    pub(crate) fn gateway(&self) -> Ipv4Addr {
+        let [a, b, c, _] = self.address.octets();
+        Ipv4Addr::new(a, b, c, 1)
+    }
+
     /// Pulls the network cable, or plugs it in.
     pub(crate) fn plug(&self, plugged: bool) {
         let network = docker(&["network", "ls", "--format", "{{ .Name }}", "--filter", "name=trunkline-"]);
@@ -112,6 +124,17 @@ impl Host {
         assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
     }
 
+    /// How many commands came in over SSH since the host was started.
+    pub(crate) fn commands(&self) -> usize {
+        let journal = self.run(&["journalctl", "--unit", "ssh", "--boot", "--output", "cat", "--no-pager"]);
+        journal.lines().filter(|line| line.starts_with("Starting session: command")).count()
+    }
+
+    /// The table of a definition, without its heading.
+    pub(crate) fn table(&self, user: &str) -> String {
+        format!("connect = \"ssh://{user}@{}\"\nhost_key = \"{}\"\n", self.address, self.key)
+    }
+
     fn wait(&self) {
         for _ in 0..300 {
             if std::net::TcpStream::connect_timeout(&(self.address, 22).into(), Duration::from_millis(200)).is_ok() {
@@ -129,6 +152,6 @@ fn bed() -> Command {
     command
 }
 
-fn docker(arguments: &[&str]) -> Output {
+pub(crate) fn docker(arguments: &[&str]) -> Output {
     bed().arg("docker").args(arguments).output().unwrap()
 }

@@ -302,7 +302,11 @@ async fn without_a_root_paths_are_those_of_the_machine_and_the_state_is_where_it
     let folder = tempfile::tempdir().unwrap().keep().canonicalize().unwrap();
     let mut stage = Stage::new(&folder, "production");
     stage.provider = trunkline::provider::host::connect(trunkline::provider::host::Options {
-        target: trunkline::model::HostTarget { connect: trunkline::model::Connect::Local, root: None },
+        target: trunkline::model::HostTarget {
+            connect: trunkline::model::Connect::Local,
+            root: None,
+            offline: Default::default(),
+        },
         environment: stage.environment.clone(),
         secrets: stage.secrets.clone(),
         agents: None,
@@ -310,6 +314,7 @@ async fn without_a_root_paths_are_those_of_the_machine_and_the_state_is_where_it
         state: folder.join("state/deep"),
         docker: None,
         containers: std::collections::BTreeSet::new(),
+        channels: Default::default(),
     })
     .unwrap();
     let path = folder.join("srv/a");

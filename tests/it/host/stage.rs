@@ -36,12 +36,13 @@ impl Stage {
         let options = Options {
             agents: None,
             epoch: 1,
-            target: HostTarget { connect: Connect::Local, root: Some(root.to_owned()) },
+            target: HostTarget { connect: Connect::Local, root: Some(root.to_owned()), offline: Default::default() },
             environment: environment.clone(),
             secrets: secrets.clone(),
             state: PathBuf::from("/nonexistent"),
             docker: None,
             containers: BTreeSet::new(),
+            channels: Default::default(),
         };
         let provider = connect(options).unwrap();
         Self { root: root.to_owned(), environment, provider, secrets, owned: BTreeMap::new() }

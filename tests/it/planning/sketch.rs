@@ -39,7 +39,7 @@ pub(super) fn state() -> DesiredState {
     let host = Target {
         region: None,
         labels: BTreeMap::new(),
-        kind: TargetKind::Host(HostTarget { connect: Connect::Local, root: None }),
+        kind: TargetKind::Host(HostTarget { connect: Connect::Local, root: None, offline: Default::default() }),
     };
     DesiredState {
         environment: EnvironmentId::of_default("production".parse().unwrap()),
