@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
-use crate::model::{Properties, Value};
+use crate::model::{Kind, Properties, Value};
 
 /// The limits of an executor.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -15,6 +15,8 @@ pub struct Policy {
     pub state: PathBuf,
     /// Files are allowed in and beneath these folders only, as seen from the root. An empty list allows nothing.
     pub allowed: Vec<String>,
+    /// The kinds that are taken; `None` takes all.
+    pub kinds: Option<BTreeSet<Kind>>,
     /// The engine of Docker, as `DOCKER_HOST` names it, where it is not Docker's own default.
     pub docker: Option<String>,
     /// What containers may ask for of all that gives them the host. An empty list allows none of it.
@@ -45,7 +47,7 @@ impl Policy {
     /// For the daemon's own machine: everything but the system's pseudo file systems and the state folder, and no container
     /// that has the host.
     pub fn local(root: Option<PathBuf>, state: PathBuf) -> Self {
-        Self { root, state, allowed: vec!["/".to_owned()], docker: None, containers: BTreeSet::new() }
+        Self { root, state, allowed: vec!["/".to_owned()], kinds: None, docker: None, containers: BTreeSet::new() }
     }
 
     /// The state folder as seen from the root: no file of a definition lies there.
@@ -54,6 +56,11 @@ impl Policy {
             Some(_) => STATE_BENEATH_ROOT.to_owned(),
             None => self.state.to_string_lossy().into_owned(),
         }
+    }
+
+    /// Whether anything of `kind` may be changed.
+    pub(super) fn takes(&self, kind: Kind) -> bool {
+        self.kinds.as_ref().is_none_or(|kinds| kinds.contains(&kind))
     }
 
     /// What a container with these fields asks for and is not given.

@@ -23,6 +23,8 @@ pub struct Request {
     pub version: u32,
     /// Whose things are asked for or changed.
     pub environment: EnvironmentId,
+    /// What is changed by others may be put right: drift is not only to be reported.
+    pub heals: bool,
     /// What is to be done.
     pub task: Task,
 }

@@ -74,8 +74,12 @@ mod tests {
 
     #[test]
     fn one_request_has_one_answer_after_the_greeting() {
-        let request =
-            Request { version: VERSION, environment: "production".parse().unwrap(), task: Task::Observe { queries: Vec::new() } };
+        let request = Request {
+            version: VERSION,
+            environment: "production".parse().unwrap(),
+            heals: true,
+            task: Task::Observe { queries: Vec::new() },
+        };
         let (ended, output) = served(&frame(&request).unwrap());
         ended.unwrap();
         let answer: Answer = serde_json::from_slice(output.strip_prefix(&HELLO).unwrap().get(4..).unwrap()).unwrap();

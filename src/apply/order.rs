@@ -52,11 +52,10 @@ pub(super) async fn order(run: &Run<'_>, change: &Change, known: &Attributes) ->
     })
 }
 
-/// The tokens of the tunnels that a file uses, as they are now.
+/// The tokens of the tunnels that are used on a host, as they are now.
 async fn tokens(run: &Run<'_>, change: &Change, spec: Option<&Spec>, known: &Attributes) -> Result<Tokens, Failure> {
     let mut tokens = Tokens::default();
-    let Some(Spec::File(file)) = spec else { return Ok(tokens) };
-    for (tunnel, instance) in &file.tokens {
+    for (tunnel, instance) in &spec.map(Spec::tokens).unwrap_or_default() {
         let failure = |message: String, hint, retry| Failure { message, hint, retry };
         let missing = |what: &str| format!("{} needs the token of {instance}, and {what}", change.key);
         let id = known.get(instance).and_then(|attributes| attributes.get("id"));
@@ -73,7 +72,6 @@ async fn tokens(run: &Run<'_>, change: &Change, spec: Option<&Spec>, known: &Att
 
 /// What stands for the token of a tunnel, where it was read.
 fn marked<'a>(spec: Option<&Spec>, tokens: &'a Tokens, tunnel: &InstanceKey) -> Option<&'a SecretMark> {
-    let Some(Spec::File(file)) = spec else { return None };
-    let (name, _) = file.tokens.iter().find(|(_, instance)| *instance == tunnel)?;
-    Some(&tokens.get(name)?.mark)
+    let (name, _) = spec?.tokens().into_iter().find(|(_, instance)| instance == tunnel)?;
+    Some(&tokens.get(&name)?.mark)
 }

@@ -126,7 +126,7 @@ fn list(global: &Global, output: Output) -> Result<u8, Failure> {
             show_json(&json!({ "version": 1, "agents": all }))?;
         }
         Output::Text if agents.is_empty() => {
-            show("No agent was admitted. `trunkline agent token NAME` makes a token for a host.")?;
+            show("No agent was admitted. `trunkline agent token NAME` makes a token for a host.")?
         }
         Output::Text => {
             for (name, agent) in &agents {
@@ -178,7 +178,7 @@ async fn install(install: &Install) -> Result<u8, Failure> {
 }
 
 async fn run(policy: &Path, state: &Path) -> Result<u8, Failure> {
-    let policy = link::read_policy(policy, state.join("host")).map_err(|error| failure(&error))?;
+    let (policy, heal_after) = link::read_policy(policy, state.join("host")).map_err(|error| failure(&error))?;
     let stop = daemon_run::stop_on_signal()?;
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
     let told = |heard: Heard<'_>| match heard {
@@ -187,8 +187,9 @@ async fn run(policy: &Path, state: &Path) -> Result<u8, Failure> {
             let error = crate::provider::chain(error);
             tracing::warn!(%error, "Not connected; trying again in {} s.", pause.as_secs());
         }
+        Heard::Healed(count) => tracing::info!(count, "Put right what was changed here while the daemon is away."),
         Heard::Renewed(home) => tracing::info!(until = %home.until, "The certificate was renewed."),
     };
-    Box::pin(link::serve(state, &policy, &stop, told)).await.map_err(|error| failure(&error))?;
+    Box::pin(link::serve(state, (&policy, heal_after), &stop, told)).await.map_err(|error| failure(&error))?;
     Ok(OK)
 }

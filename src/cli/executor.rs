@@ -16,10 +16,14 @@ pub(super) struct Executor {
     /// Where manifests and replaced files are kept, where there is no such folder
     #[arg(long, value_name = "DIR")]
     state: PathBuf,
+    /// What containers may ask for of all that gives them the host
+    #[arg(long, value_name = "WORD")]
+    allow_containers: Vec<String>,
 }
 
 pub(super) async fn executor(verb: Executor) -> Result<u8, Failure> {
-    let policy = Policy::local(verb.root, verb.state);
+    let containers = verb.allow_containers.into_iter().collect();
+    let policy = Policy { containers, ..Policy::local(verb.root, verb.state) };
     // It blocks, and there is nothing else that the process does.
     let served = tokio::task::spawn_blocking(move || serve(std::io::stdin().lock(), std::io::stdout().lock(), &policy));
     served.await.map_err(|error| Failure::new(error.to_string()))??;

@@ -1,6 +1,6 @@
 //! The text of what lives on a host, by exactly one of `source`, `template` and `content`.
 //!
-//! Goes in: what a table says of it. Comes out: for each target the bytes, by their digest, and the secrets in them.
+//! Goes in: what a table says of it. Comes out: for each target the bytes, by their digest, and the secrets and tokens in them.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -8,7 +8,7 @@ use super::limit;
 use super::origin::Tracing;
 use super::reading::Reading;
 use super::scope::{Draft, Scope};
-use super::template::{self, Known, Values};
+use super::template::{self, Known, Rendered, Values};
 use crate::document::{Entries, Fault, Place, Placed, shown};
 use crate::model::{Address, Content, Contents, Diagnostic, InstanceKey, Kind, ResourceName, Target, TargetName, TreeError};
 
@@ -152,20 +152,23 @@ impl Text<'_> {
             let Some(target) = scope.targets.get(name) else { continue };
             let context = context(scope, (name, target), self.vars);
             match template::render(text, &context, &known, self.values) {
-                Ok(rendered) => {
-                    let content = Content::of(rendered.text.as_bytes());
-                    contents.insert(content.sha256, rendered.text.as_bytes().into());
-                    let tokens = rendered.tokens.into_iter().filter_map(|tunnel| {
+                Ok(Rendered { text, secrets, tokens }) => {
+                    let content = Content::of(text.as_bytes());
+                    contents.insert(content.sha256, text.as_bytes().into());
+                    let tokens = tokens.into_iter().filter_map(|tunnel| {
                         let address =
                             Address { environment: scope.environment.clone(), kind: Kind::Tunnel, name: tunnel.clone() };
                         // One that is nowhere is at fault by itself.
                         let target = known.tunnels.get(&tunnel)?.first()?;
                         Some((tunnel, address.on(target.clone())))
                     });
-                    bodies.insert(name.clone(), Body { content, secrets: rendered.secrets, tokens: tokens.collect() });
+                    bodies.insert(name.clone(), Body { content, secrets, tokens: tokens.collect() });
                 }
                 Err(fault) => {
-                    let mut diagnostic = Diagnostic::error(path.clone(), fault.span, fault.message);
+                    // What one host has another may not have.
+                    let several = head.targets.len() > 1;
+                    let message = if several { format!("{} (on `{name}`)", fault.message) } else { fault.message };
+                    let mut diagnostic = Diagnostic::error(path.clone(), fault.span, message);
                     diagnostic.hint = fault.hint.or_else(|| Some(format!("the template of `{}.{}`", head.kind, head.name)));
                     reading.push(diagnostic);
                 }

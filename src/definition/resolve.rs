@@ -279,9 +279,7 @@ impl Found {
             let other = |kind, name: &ResourceName| Address { environment: environment.clone(), kind, name: name.clone() };
             let mut depends_on: BTreeSet<InstanceKey> =
                 references.iter().map(|(kind, name, _)| other(*kind, name).on(target.clone())).collect();
-            if let Spec::File(file) = &spec {
-                depends_on.extend(file.tokens.values().cloned());
-            }
+            depends_on.extend(spec.tokens().into_values());
             let desired = Desired {
                 spec,
                 depends_on,

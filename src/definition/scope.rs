@@ -51,9 +51,9 @@ pub(super) struct Scope {
     pub(super) workers: BTreeMap<ResourceName, Draft<WorkerToml>>,
     pub(super) platform: Platform,
     pub(super) files: BTreeMap<ResourceName, Draft<FileToml>>,
-    pub(super) hosted: Hosted,
     /// What templates see as `host.vars`.
     pub(super) host_vars: BTreeMap<TargetName, serde_json::Map<String, serde_json::Value>>,
+    pub(super) hosted: Hosted,
 }
 
 impl Scope {
@@ -68,8 +68,8 @@ impl Scope {
             workers: BTreeMap::new(),
             platform: Platform::new(),
             files: BTreeMap::new(),
-            hosted: Hosted::new(),
             host_vars: BTreeMap::new(),
+            hosted: Hosted::new(),
         };
         scope.read_secrets(reading, whole);
         scope.read_targets(reading, whole, hosts);

@@ -16,6 +16,7 @@ mod authority;
 mod dial;
 mod home;
 mod hub;
+mod keep;
 mod register;
 mod serve;
 mod session;

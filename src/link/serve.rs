@@ -6,13 +6,15 @@ use std::time::Duration;
 use chrono::Utc;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::authority::{AGENT_LIFE, request};
 use super::dial::dial;
+use super::keep::Keep;
 use super::wire::{FromAgent, KNOWN_LIMIT, ToAgent, halves, write};
 use super::{Home, LinkError};
-use crate::agent::{Payload, Policy, execute};
+use crate::agent::{Payload, Policy};
 use crate::model::Secret;
 
 /// The pause after a connection that failed; doubled up to the longest.
@@ -28,6 +30,8 @@ pub enum Heard<'a> {
     Connected(&'a Home),
     /// The connection ended, or was not made; another is tried after the time.
     Away(&'a LinkError, Duration),
+    /// So much was put right while the daemon is away.
+    Healed(usize),
     /// There is a new certificate.
     Renewed(&'a Home),
 }
@@ -38,18 +42,22 @@ pub enum Heard<'a> {
 /// [`LinkError`] where trying again cannot help: this host never enrolled, or its certificate ran out.
 pub async fn serve(
     data: &Path,
-    policy: &Policy,
+    (policy, heal_after): (&Policy, Duration),
     stop: &CancellationToken,
     told: impl Fn(Heard<'_>) + Send + Sync,
 ) -> Result<(), LinkError> {
+    let keep = Keep::at(data);
     let mut pause = SHORTEST;
+    let mut away = Instant::now();
     while !stop.is_cancelled() {
         let mut home = Home::open(data)?;
         let ended = match Box::pin(dial(&home)).await {
             Ok(socket) => {
                 told(Heard::Connected(&home));
                 pause = SHORTEST;
-                Box::pin(connection((data, &mut home), policy, socket, stop, &told)).await
+                let ended = Box::pin(connection((data, &mut home), (policy, &keep), socket, stop, &told)).await;
+                away = Instant::now();
+                ended
             }
             Err(error) => Err(error),
         };
@@ -59,6 +67,14 @@ pub async fn serve(
             Err(error @ (LinkError::RanOut(_) | LinkError::File { .. } | LinkError::Damaged { .. })) => return Err(error),
             Err(error) => {
                 told(Heard::Away(&error, pause));
+                if away.elapsed() >= heal_after {
+                    let (keep, policy) = (keep.clone(), policy.clone());
+                    // It blocks as every executor does; one that panics is no reason to stay away.
+                    if let Ok(healed @ 1..) = tokio::task::spawn_blocking(move || keep.heal(&policy)).await {
+                        told(Heard::Healed(healed));
+                    }
+                }
+                pause = pause.min(heal_after);
                 tokio::select! {
                     () = tokio::time::sleep(pause) => {}
                     () = stop.cancelled() => {}
@@ -75,7 +91,7 @@ type Socket = tokio_tungstenite::WebSocketStream<tokio_rustls::client::TlsStream
 /// Serves one connection. `Ok` where another is to follow at once, with a new certificate.
 async fn connection(
     (data, home): (&Path, &mut Home),
-    policy: &Policy,
+    (policy, keep): (&Policy, &Keep),
     socket: Socket,
     stop: &CancellationToken,
     told: &(impl Fn(Heard<'_>) + Send + Sync),
@@ -94,8 +110,8 @@ async fn connection(
         tokio::select! {
             message = reading.next::<ToAgent>() => match message {
                 Ok(Some(ToAgent::Ask { id, request })) => {
-                    let policy = policy.clone();
-                    running.spawn_blocking(move || (id, execute(request, &policy)));
+                    let (policy, keep) = (policy.clone(), keep.clone());
+                    running.spawn_blocking(move || (id, keep.execute(request, &policy)));
                 }
                 Ok(Some(ToAgent::Certificate(certificate))) => {
                     let Some(key) = asked.take() else { continue };

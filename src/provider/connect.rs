@@ -26,14 +26,16 @@ pub struct Options {
     pub agents: Option<Arc<Hub>>,
     /// Which holder of the store this is: hosts refuse an earlier one.
     pub epoch: u64,
+    /// Drift is put right, and not only reported.
+    pub heals: bool,
     /// The daemon's data folder: where what is known of a host without a root of its own is kept.
     pub data: PathBuf,
+    /// The ways to hosts: one for all environments.
+    pub channels: host::Channels,
     /// The engine of Docker on this machine, where it is not Docker's own default.
     pub docker: Option<String>,
     /// What containers may ask for of all that gives them the host.
     pub containers: BTreeSet<String>,
-    /// The ways to hosts: one for all environments.
-    pub channels: host::Channels,
 }
 
 /// For how long a target elsewhere may still carry out, or not yet show, a call whose answer never came. The write
@@ -56,10 +58,11 @@ pub fn connect(target: &Target, options: Options) -> Result<Box<dyn Provider>, P
                 secrets: options.secrets,
                 agents: options.agents,
                 epoch: options.epoch,
+                heals: options.heals,
                 state: options.data,
+                channels: options.channels,
                 docker: options.docker,
                 containers: options.containers,
-                channels: options.channels,
             };
             return Ok(Box::new(host::connect(options)?));
         }
@@ -138,10 +141,11 @@ mod tests {
             paces: cloudflare::Paces::default(),
             agents: None,
             epoch: 0,
+            heals: true,
             data: PathBuf::new(),
+            channels: host::Channels::default(),
             docker: None,
             containers: BTreeSet::new(),
-            channels: host::Channels::default(),
         };
         let target = Target { region: None, labels: std::collections::BTreeMap::new(), kind: TargetKind::Edge(target) };
         connect(&target, options).unwrap().settle()

@@ -9,7 +9,8 @@ use futures_util::future::join_all;
 use super::{Context, Stop, is_due};
 use crate::apply::Providers;
 use crate::model::{
-    DesiredState, InstanceKey, Observed, ObservedState, ResourceName, Retry, SecretError, SecretResolver, Spec, TOKEN, TargetName,
+    DesiredState, DriftMode, InstanceKey, Observed, ObservedState, ResourceName, Retry, SecretError, SecretResolver, TOKEN,
+    TargetName,
 };
 use crate::plan::{self, Attempt, Inventory};
 use crate::provider::{self, Lookup, Query};
@@ -63,10 +64,11 @@ pub(super) fn connect(context: &Context, desired: &DesiredState, secrets: &Arc<O
             paces: context.paces.clone(),
             agents: context.agents.clone(),
             epoch: context.store.epoch(),
+            heals: desired.sync.drift == DriftMode::Heal,
             data: context.settings.data.clone(),
+            channels: context.channels.clone(),
             docker: context.settings.docker.clone(),
             containers: context.settings.containers.clone(),
-            channels: context.channels.clone(),
         };
         let provider = provider::connect(target, options)
             .map_err(|error| Stop::stalled(ConditionReason::Unreachable, format!("target `{name}`: {}", told(&error))))?;
@@ -187,25 +189,22 @@ async fn ask_target(providers: &Providers, target: &TargetName, query: &Query) -
     }
 }
 
-/// Adds what stands for its token to each tunnel whose token a file uses: the token itself is read, and dropped. No list shows
+/// Adds what stands for its token to each tunnel whose token a host uses: the token itself is read, and dropped. No list shows
 /// whether it was rotated, so that it is read at every look.
 async fn mark_tokens(desired: &DesiredState, providers: &Providers, observed: &mut ObservedState) {
-    let files = desired.resources.values().filter_map(|desired| match &desired.spec {
-        Spec::File(file) => Some(&file.tokens),
-        _ => None,
-    });
-    let used: BTreeMap<&InstanceKey, &ResourceName> = files.flatten().map(|(tunnel, instance)| (instance, tunnel)).collect();
+    let tokens = desired.resources.values().flat_map(|desired| desired.spec.tokens());
+    let used: BTreeMap<InstanceKey, ResourceName> = tokens.map(|(tunnel, instance)| (instance, tunnel)).collect();
     for (instance, tunnel) in used {
-        let (Some(Observed::Present(present)), Some(provider)) = (observed.get_mut(instance), providers.get(&instance.target))
+        let (Some(Observed::Present(present)), Some(provider)) = (observed.get_mut(&instance), providers.get(&instance.target))
         else {
             continue;
         };
         let Some(id) = present.attributes.get("id").cloned() else { continue };
-        match provider.token(tunnel, &id).await {
+        match provider.token(&tunnel, &id).await {
             Ok(token) => drop(present.attributes.insert(TOKEN.to_owned(), token.mark.as_attribute())),
             Err(error) => {
                 let reason = format!("its token, which files on hosts use, cannot be read: {}", told(&error));
-                observed.insert(instance.clone(), Observed::Unknown(reason));
+                observed.insert(instance, Observed::Unknown(reason));
             }
         }
     }

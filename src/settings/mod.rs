@@ -138,17 +138,9 @@ struct SettingsToml {
     build: BuildToml,
     agents: Option<AgentsToml>,
     #[serde(default)]
-    containers: ContainersToml,
-    #[serde(default)]
     hosts: HostsToml,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct ContainersToml {
-    docker: Option<String>,
     #[serde(default)]
-    allow: Vec<toml::Spanned<String>>,
+    containers: ContainersToml,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -158,6 +150,14 @@ struct HostsToml {
     ssh_key: Option<PathBuf>,
     known_hosts: Option<PathBuf>,
     concurrency: Option<std::num::NonZeroUsize>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ContainersToml {
+    docker: Option<String>,
+    #[serde(default)]
+    allow: Vec<toml::Spanned<String>>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -231,7 +231,7 @@ pub fn load(file: Option<&Path>, default_data: PathBuf, overrides: Overrides) ->
 
 fn parse(path: &str, text: &str, default_data: PathBuf, overrides: Overrides) -> Result<Settings, SettingsError> {
     let written: SettingsToml = toml::from_str(text).map_err(|error| SettingsError::Faults(vec![fault(path, &error)]))?;
-    let SettingsToml { data, repository, secrets, policy, build, agents, hosts, containers } = written;
+    let SettingsToml { data, repository, secrets, policy, build, agents, containers, hosts } = written;
     let HostsToml { ssh_config, ssh_key, known_hosts, concurrency } = hosts;
     let concurrency = concurrency.map_or(HOSTS_AT_ONCE, std::num::NonZeroUsize::get);
     let interval = |written: &Option<toml::Spanned<String>>| match written {
@@ -242,12 +242,6 @@ fn parse(path: &str, text: &str, default_data: PathBuf, overrides: Overrides) ->
     };
     let poll = interval(&repository.poll)?;
     let build_timeout = interval(&build.timeout)?;
-    let unknown = containers.allow.iter().find(|word| !DANGERS.contains(&word.get_ref().as_str()));
-    if let Some(word) = unknown {
-        let message = format!("`{}` is nothing that a container can be allowed", word.get_ref());
-        let hint = did_you_mean(word.get_ref(), DANGERS).unwrap_or_else(|| format!("write any of {}", DANGERS.join(", ")));
-        return Err(SettingsError::Faults(vec![Diagnostic::error(path, Some(word.span()), message).hint(hint)]));
-    }
     let agents = match agents {
         Some(AgentsToml { listen, address }) if is_address(address.get_ref()) => {
             Some(Agents { listen, address: address.into_inner() })
@@ -259,6 +253,12 @@ fn parse(path: &str, text: &str, default_data: PathBuf, overrides: Overrides) ->
         }
         None => None,
     };
+    let unknown = containers.allow.iter().find(|word| !DANGERS.contains(&word.get_ref().as_str()));
+    if let Some(word) = unknown {
+        let message = format!("`{}` is nothing that a container can be allowed", word.get_ref());
+        let hint = did_you_mean(word.get_ref(), DANGERS).unwrap_or_else(|| format!("write any of {}", DANGERS.join(", ")));
+        return Err(SettingsError::Faults(vec![Diagnostic::error(path, Some(word.span()), message).hint(hint)]));
+    }
     Ok(Settings {
         data: overrides.data.or(data).unwrap_or(default_data),
         remote: overrides.remote.or(repository.remote),
@@ -275,10 +275,10 @@ fn parse(path: &str, text: &str, default_data: PathBuf, overrides: Overrides) ->
         max_delete_percent: policy.max_delete_percent.unwrap_or(30),
         build_tools: build.tools,
         build_timeout: build_timeout.unwrap_or(BUILD_TIMEOUT),
-        docker: containers.docker,
-        containers: containers.allow.into_iter().map(toml::Spanned::into_inner).collect(),
         agents,
         hosts: Hosts { ssh_config, ssh_key, known_hosts, concurrency },
+        docker: containers.docker,
+        containers: containers.allow.into_iter().map(toml::Spanned::into_inner).collect(),
     })
 }
 

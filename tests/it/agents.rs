@@ -78,7 +78,7 @@ impl Fleet {
     /// Starts the agent of a machine that may write in and beneath `roots`.
     fn agent(&self, machine: &str, roots: &str) -> Agent {
         let policy = self.world.path(&format!("policy-{machine}.toml"));
-        std::fs::write(&policy, format!("roots = {roots}\nroot = {:?}\n", self.machine(machine))).unwrap();
+        std::fs::write(&policy, format!("roots = {roots}\nheal_after = \"1s\"\nroot = {:?}\n", self.machine(machine))).unwrap();
         let state = self.world.path(&format!("state-{machine}"));
         let log = std::fs::File::options().create(true).append(true).open(self.log_of(machine)).unwrap();
         let mut command =
@@ -293,4 +293,56 @@ async fn one_command_puts_the_agent_in_place_and_keeps_the_hosts_own_policy() {
     assert_eq!(again.status, 0, "an agent that has enrolled needs no token: {again:?}");
     let other = fleet.trunkline(&["agent", "install", "--root", root, "--allow", "/srv"]);
     assert!(other.status == 1 && other.err.contains("the host's own word"), "{other:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn while_the_daemon_is_away_what_was_applied_is_kept_and_what_is_only_reported_is_left() {
+    let fleet = Fleet::new().await;
+    let token = fleet.token("fra1");
+    let mut daemon = fleet.daemon();
+    fleet.until("listening", || std::net::TcpStream::connect(&fleet.address).is_ok()).await;
+    assert_eq!(fleet.enrol("a", &token).status, 0);
+    let agent = fleet.agent("a", "[\"/etc\"]");
+    fleet.world.wait_ready("production", &fleet.world.head()).await;
+    daemon.kill();
+    std::fs::write(fleet.motd("a"), "edited\n").unwrap();
+    fleet.until("healed", || std::fs::read_to_string(fleet.motd("a")).is_ok_and(|text| text == "one\n")).await;
+    std::fs::remove_file(fleet.motd("a")).unwrap();
+    fleet.until("healed", || fleet.motd("a").exists()).await;
+    // Also after the host was started anew, without the daemon.
+    drop(agent);
+    std::fs::write(fleet.motd("a"), "edited\n").unwrap();
+    let _agent = fleet.agent("a", "[\"/etc\"]");
+    fleet.until("healed", || std::fs::read_to_string(fleet.motd("a")).is_ok_and(|text| text == "one\n")).await;
+
+    // The daemon that comes back finds nothing to do.
+    let mut daemon = fleet.daemon();
+    fleet.until("connected", || fleet.listed()["state"] == "connected").await;
+    let status = fleet.world.wait_ready("production", &fleet.world.head()).await;
+    assert_eq!(status["generation"]["number"], 1, "{status}");
+
+    fleet.world.edit("environments/production.toml", "interval = \"1s\"", "interval = \"1s\"\ndrift = \"report\"");
+    let reported = fleet.world.commit("Only tell me");
+    fleet.world.wait_ready("production", &reported).await;
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    daemon.kill();
+    std::fs::write(fleet.motd("a"), "edited\n").unwrap();
+    // Longer than it took to heal.
+    tokio::time::sleep(Duration::from_secs(8)).await;
+    assert_eq!(std::fs::read_to_string(fleet.motd("a")).unwrap(), "edited\n");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn kinds_that_the_host_does_not_name_are_refused_there() {
+    let fleet = Fleet::new().await;
+    fleet.world.write("environments/production.toml", "[environment]\n\n[package.curl]\n");
+    fleet.world.commit("A package");
+    let token = fleet.token("fra1");
+    let _daemon = fleet.daemon();
+    fleet.until("listening", || std::net::TcpStream::connect(&fleet.address).is_ok()).await;
+    assert_eq!(fleet.enrol("a", &token).status, 0);
+    std::fs::create_dir_all(fleet.machine("a").join("etc")).unwrap();
+    let _agent = fleet.agent("a", "[\"/etc\"]");
+    let refused = |status: &Value| status["message"].as_str().is_some_and(|m| m.contains("allows no package"));
+    fleet.world.wait("production", refused).await;
 }

@@ -14,7 +14,7 @@ use super::super::output::{Failure, note};
 use super::super::secrets::{random, store};
 use crate::daemon;
 use crate::edge::{self, Edge};
-use crate::model::{EnvironmentId, Kind, Secret, SecretScope};
+use crate::model::{EnvironmentId, Secret, SecretScope};
 use crate::secrets::{Identities, Recipient};
 use crate::settings::Settings;
 
@@ -147,10 +147,10 @@ pub(super) fn start_daemon(places: Places, edges: Edges) -> Result<Stage, Failur
         max_delete_percent: 30,
         build_tools: Vec::new(),
         build_timeout: crate::settings::BUILD_TIMEOUT,
-        docker: None,
-        containers: std::collections::BTreeSet::new(),
         agents: None,
         hosts: crate::settings::Hosts::default(),
+        docker: None,
+        containers: std::collections::BTreeSet::new(),
     };
     let stop = CancellationToken::new();
     let mut context = daemon::context(settings.clone(), stop.clone(), Box::new(super::super::output::progress))
@@ -230,10 +230,6 @@ fn fit(places: &Places, account: &str, edge: &str) -> Result<(), Failure> {
             for (_, target) in tables.into_iter().flat_map(toml_edit::Table::iter_mut) {
                 target[key] = value(new);
             }
-        }
-        // Below a folder there is no system of its own: what needs one is not in the sandbox.
-        for kind in Kind::ALL.into_iter().filter(|kind| kind.needs_a_system()) {
-            document.remove(kind.as_str());
         }
         std::fs::write(&file, document.to_string())?;
     }

@@ -5,7 +5,7 @@
 
 use super::Writing;
 use crate::document::{Fault, Placed, shown};
-use crate::model::{Kind, Properties, RESTART_ON, ResourceName, Value};
+use crate::model::{Kind, Properties, RESTART_ON, ResourceName, Value, token_label};
 
 use super::Specs;
 
@@ -30,11 +30,15 @@ pub(super) fn inputs(writing: &mut Writing<'_, '_, '_>, written: Option<&Placed<
                 Input::File(name) => {
                     let Some(file) = writing.files.get(name).and_then(|file| file.get(target)) else { continue };
                     let mut said = Properties::from([("content".to_owned(), file.content.into())]);
-                    if !file.secrets.is_empty() {
+                    if !file.values().is_empty() {
                         said.insert("secrets".to_owned(), Value::Table(Properties::new()));
                     }
                     for secret in &file.secrets {
                         spec.secrets.insert(format!("{RESTART_ON}/file.{name}/secrets/{secret}"), secret.clone());
+                    }
+                    for (tunnel, instance) in &file.tokens {
+                        let path = format!("{RESTART_ON}/file.{name}/secrets/{}", token_label(tunnel));
+                        spec.tokens.insert(path, instance.clone());
                     }
                     table.insert(format!("file.{name}"), Value::Table(said));
                 }

@@ -128,7 +128,8 @@ impl UnitToml {
         let place = [&self.source, &self.template, &self.content].into_iter().flatten().next().map(|written| written.place);
         let place = place.unwrap_or(writing.draft.key);
         if !secrets.is_empty() || !tokens.is_empty() {
-            let message = "a secret cannot stand in a unit: everybody on the host can read it";
+            let what = if secrets.is_empty() { "the token of a tunnel" } else { "a secret" };
+            let message = format!("{what} cannot stand in a unit: everybody on the host can read it");
             let hint = "write it to a file of mode 0600, and name that in `LoadCredential=` or `EnvironmentFile=`";
             writing.reading.fault(Fault::new(place, message).hint(hint));
             return;

@@ -4,11 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use super::secret_value;
+use super::{secret_value, token_value};
 use crate::model::address::InstanceKey;
 use crate::model::digest::Content;
 use crate::model::name::ResourceName;
-use crate::model::value::{Pending, Properties, SecretMark, TOKEN, Value};
+use crate::model::value::{Properties, SecretMark, Value};
 
 /// A file on a host.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -58,14 +58,9 @@ impl FileSpec {
             ("content".to_owned(), (*content).into()),
             ("mode".to_owned(), Value::text(format!("{mode:04o}"))),
         ]);
-        // What stands for a token is known to its tunnel, once that is there.
-        let token = |(tunnel, instance): (&ResourceName, &InstanceKey)| {
-            let InstanceKey { address, target } = instance.clone();
-            let pending = Pending { address, attribute: TOKEN.to_owned(), target: Some(target) };
-            (token_label(tunnel), Value::Pending { pending })
-        };
         let secrets = secrets.iter().map(|name| (name.to_string(), secret_value(name, marks)));
-        let values: Properties = secrets.chain(tokens.iter().map(token)).collect();
+        let tokens = tokens.iter().map(|(tunnel, instance)| (token_label(tunnel), token_value(instance)));
+        let values: Properties = secrets.chain(tokens).collect();
         if !values.is_empty() {
             properties.insert("secrets".to_owned(), Value::Table(values));
         }

@@ -10,6 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use super::platform::{gather, put};
+use crate::model::address::InstanceKey;
 use crate::model::digest::Content;
 use crate::model::kind::Kind;
 use crate::model::name::ResourceName;
@@ -26,6 +27,9 @@ pub struct HostedSpec {
     pub fields: Properties,
     /// The secrets among the fields, by path, its steps parted by `/`: `restart_on/secret.key`.
     pub secrets: BTreeMap<String, ResourceName>,
+    /// The tunnels whose tokens are among the fields, by path as well.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub tokens: BTreeMap<String, InstanceKey>,
 }
 
 impl HostedSpec {
@@ -33,7 +37,7 @@ impl HostedSpec {
     pub fn new(sort: Kind, claim: impl Into<String>) -> Self {
         let claim = claim.into();
         let fields = [(sort.claim_field().to_owned(), Value::text(&claim))].into();
-        Self { sort, claim, fields, secrets: BTreeMap::new() }
+        Self { sort, claim, fields, secrets: BTreeMap::new(), tokens: BTreeMap::new() }
     }
 
     /// The same with one more field.
@@ -52,9 +56,11 @@ impl HostedSpec {
     /// Its properties, with `marks` for the secrets.
     pub(super) fn properties(&self, marks: &BTreeMap<ResourceName, SecretMark>) -> Properties {
         let mut properties = self.fields.clone();
-        for (path, name) in &self.secrets {
+        let secrets = self.secrets.iter().map(|(path, name)| (path, super::secret_value(name, marks)));
+        let tokens = self.tokens.iter().map(|(path, tunnel)| (path, super::token_value(tunnel)));
+        for (path, value) in secrets.chain(tokens) {
             let steps: Vec<&str> = path.split('/').collect();
-            put(&mut properties, &steps, super::secret_value(name, marks));
+            put(&mut properties, &steps, value);
         }
         properties
     }

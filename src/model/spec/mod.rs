@@ -12,10 +12,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
+use super::address::InstanceKey;
 use super::digest::Content;
 use super::kind::Kind;
 use super::name::ResourceName;
-use super::value::{Properties, SecretMark, Value};
+use super::value::{Pending, Properties, SecretMark, TOKEN, Value};
 
 pub use file::{FileSpec, placeholder, token_label};
 pub use hosted::{DANGERS, HostedSpec, RESTART_ON};
@@ -85,6 +86,15 @@ impl Spec {
         }
     }
 
+    /// The tunnels whose tokens an apply reads, by their keys, and where each of them is.
+    pub fn tokens(&self) -> BTreeMap<ResourceName, InstanceKey> {
+        match self {
+            Self::Worker(_) | Self::Platform(_) => BTreeMap::new(),
+            Self::File(file) => file.tokens.clone(),
+            Self::Hosted(hosted) => hosted.tokens.values().map(|tunnel| (tunnel.address.name.clone(), tunnel.clone())).collect(),
+        }
+    }
+
     /// The bytes that it refers to.
     pub fn contents(&self) -> BTreeSet<Content> {
         match self {
@@ -113,6 +123,12 @@ impl Spec {
 
 fn secret_value(name: &ResourceName, marks: &BTreeMap<ResourceName, SecretMark>) -> Value {
     Value::Secret { mark: marks.get(name).cloned().unwrap_or(SecretMark::Unknown) }
+}
+
+/// What stands for the token of a tunnel is known to that, once it is there.
+fn token_value(tunnel: &InstanceKey) -> Value {
+    let InstanceKey { address, target } = tunnel.clone();
+    Value::Pending { pending: Pending { address, attribute: TOKEN.to_owned(), target: Some(target) } }
 }
 
 fn table<const N: usize>(entries: [(&str, Value); N]) -> Value {

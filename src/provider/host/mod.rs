@@ -28,7 +28,7 @@ use channel::{Channel, Lost};
 pub use channel::{ChannelOptions, Channels};
 
 /// How many orders go to a host at once: their bytes are in memory together.
-const BATCH: usize = 1024;
+const BATCH: usize = 4096;
 
 /// What a host provider needs.
 pub struct Options {
@@ -42,12 +42,14 @@ pub struct Options {
     pub agents: Option<Arc<Hub>>,
     /// Which holder of the store this is: a host refuses an earlier one.
     pub epoch: u64,
+    /// Drift is put right, and not only reported.
+    pub heals: bool,
     /// Where the manifests of a host without `root` are kept, such as `/var/lib/trunkline`. A host with a root keeps
     /// them in its own `var/lib/trunkline`.
     pub state: PathBuf,
     /// The ways to hosts that all environments share.
     pub channels: Channels,
-    /// The engine of Docker on this machine, where it is not Docker's own default.
+    /// The engine of Docker, where it is not Docker's own default.
     pub docker: Option<String>,
     /// What containers may ask for of all that gives them the host.
     pub containers: BTreeSet<String>,
@@ -58,9 +60,10 @@ pub struct HostProvider {
     environment: EnvironmentId,
     secrets: Arc<dyn SecretResolver>,
     channel: Box<dyn Channel>,
+    /// What the daemon allows the executors that it starts itself.
+    policy: Policy,
     epoch: u64,
-    /// The daemon's own say, whatever the host allows besides.
-    limits: Policy,
+    heals: bool,
 }
 
 /// Makes the provider; looks at nothing yet.
@@ -68,21 +71,21 @@ pub struct HostProvider {
 /// # Errors
 /// Where the host's root is not an absolute path.
 pub fn connect(options: Options) -> Result<HostProvider, ProviderError> {
-    let Options { target, environment, secrets, agents, epoch, state, channels, docker, containers } = options;
+    let Options { target, environment, secrets, agents, epoch, heals, state, channels, docker, containers } = options;
     if let Some(root) = target.root.as_deref().filter(|root| !root.is_absolute()) {
         let message = format!("the host's root `{}` is not an absolute path", root.display());
         return Err(ProviderError::new(message, Retry::Stalled).hint("give the whole path, from `/`"));
     }
-    let limits = Policy { docker, containers, ..Policy::local(target.root.clone(), state) };
-    let channel = channel::open(target, (limits.clone(), agents), &channels);
-    Ok(HostProvider { environment, secrets, channel, epoch, limits })
+    let policy = Policy { docker, containers, ..Policy::local(target.root.clone(), state) };
+    let channel = channel::open(target, (&policy, agents), &channels);
+    Ok(HostProvider { environment, secrets, channel, policy, epoch, heals })
 }
 
 impl HostProvider {
-    /// Why a container is not planned for: the host's own say, before anything is done.
+    /// Why a container is not planned for: the daemon's own say, before anything is done. The host of an agent has its say too.
     fn refused(&self, lookup: &Lookup) -> Option<String> {
         let Some(Spec::Hosted(hosted)) = &lookup.spec else { return None };
-        let refused: Vec<&str> = self.limits.forbidden(&hosted.fields).into_iter().collect();
+        let refused: Vec<&str> = self.policy.forbidden(&hosted.fields).into_iter().collect();
         (hosted.sort == Kind::Container && !refused.is_empty()).then(|| {
             format!(
                 "it asks for {}, which gives it the host; the daemon's own settings allow that by name, under `[containers]`",
@@ -92,7 +95,7 @@ impl HostProvider {
     }
 
     async fn ask(&self, task: Task) -> Result<Answer, Lost> {
-        self.channel.ask(Request { version: VERSION, environment: self.environment.clone(), task }).await
+        self.channel.ask(Request { version: VERSION, environment: self.environment.clone(), heals: self.heals, task }).await
     }
 }
 
@@ -173,11 +176,7 @@ fn results(answer: Result<Answer, Lost>) -> Box<dyn Iterator<Item = Became> + Se
         Ok(Answer::Applied(results)) => Box::new(results.into_iter().map(Became::Of)),
         Ok(Answer::Refused(fault)) => Box::new(std::iter::repeat_with(move || Became::Of(OrderResult::Refused(fault.clone())))),
         Ok(Answer::Observed(_)) => Box::new(std::iter::empty()),
-        Err(Lost { error, begun }) => Box::new(std::iter::repeat_with(move || {
-            let message = crate::provider::chain(&error);
-            let error = ProviderError { message, hint: error.hint.clone(), retry: error.retry, source: None };
-            Became::Lost(Lost { error, begun })
-        })),
+        Err(lost) => Box::new(std::iter::repeat_with(move || Became::Lost(lost.again()))),
     }
 }
 

@@ -6,9 +6,9 @@ use super::{Draft, render};
 use crate::agent::{FileOrder, FileTask, FileWrite, Ordered, Payload, ThingOrder, Wanted};
 use crate::model::{
     Content, FileSpec, HostedSpec, InstanceKey, Kind, Properties, RESTART_ON, ResourceName, Retry, Secret, SecretMark,
-    SecretResolver, Spec, Value, token_label,
+    SecretResolver, Spec, TOKEN, token_label,
 };
-use crate::plan::Action;
+use crate::plan::{Action, resolve_pending};
 use crate::provider::{Order, ProviderError, Receipt};
 
 /// The positions of those of `orders` that the one at `at` comes after: all changes of those instances that stand before it.
@@ -38,15 +38,13 @@ pub(super) fn prepare(order: &Order, secrets: &dyn SecretResolver) -> Result<(Or
         }
         (Some(spec @ Spec::File(file)), _) => {
             let marks = marks(&file.secrets, secrets);
-            let mut properties = spec.properties(&marks);
-            let written = write(order, file, marks, secrets)?;
-            stand_for(&mut properties, &written.secrets);
-            let (path, task) = (file.path.clone(), FileTask::Write(Box::new(written)));
+            let properties = known(order, &spec.properties(&marks))?;
             let receipt = Receipt { properties, ..Receipt::default() };
+            let (path, task) = (file.path.clone(), FileTask::Write(Box::new(write(order, file, marks, secrets)?)));
             Ok((Ordered::File(FileOrder { key, from, path, precondition, marker, task }), Draft(receipt)))
         }
         (Some(spec @ Spec::Hosted(hosted)), _) => {
-            let properties = spec.properties(&marks(&spec.secrets(), secrets));
+            let properties = known(order, &spec.properties(&marks(&spec.secrets(), secrets)))?;
             let wanted = wanted(order, hosted, properties.clone(), secrets)?;
             let claim = hosted.claim.clone();
             let order = ThingOrder { key, from, claim, precondition, marker, wanted: Some(Box::new(wanted)) };
@@ -130,9 +128,15 @@ fn values(order: &Order, file: &FileSpec, secrets: &dyn SecretResolver) -> Resul
     Ok(values)
 }
 
-/// What stands for each value, as it was written.
-fn stand_for(properties: &mut Properties, marks: &BTreeMap<String, SecretMark>) {
-    if let Some(Value::Table(secrets)) = properties.get_mut("secrets") {
-        secrets.extend(marks.iter().map(|(name, mark)| (name.clone(), Value::Secret { mark: mark.clone() })));
-    }
+/// The properties with what stands for each token that was read.
+fn known(order: &Order, properties: &Properties) -> Result<Properties, ProviderError> {
+    let attributes = |tunnel: &InstanceKey| {
+        let token = order.tokens.get(&tunnel.address.name)?;
+        Some([(TOKEN.to_owned(), token.mark.as_attribute())].into())
+    };
+    let key = &order.change.key;
+    resolve_pending(properties, &attributes, &key.target).map_err(|pending| {
+        let message = format!("{key} needs the {} of {}, which was not read", pending.attribute, pending.address);
+        ProviderError::new(message, Retry::Transient)
+    })
 }

@@ -28,13 +28,14 @@ fn stage(target: HostTarget, channels: &Channels) -> Stage {
     let options = Options {
         agents: None,
         epoch: 1,
+        docker: None,
+        containers: Default::default(),
+        heals: true,
         target,
         environment: stage.environment.clone(),
         secrets: stage.secrets.clone(),
         state: "/nonexistent".into(),
         channels: channels.clone(),
-        docker: None,
-        containers: std::collections::BTreeSet::new(),
     };
     stage.provider = connect(options).unwrap();
     stage

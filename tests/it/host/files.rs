@@ -311,10 +311,11 @@ async fn without_a_root_paths_are_those_of_the_machine_and_the_state_is_where_it
         secrets: stage.secrets.clone(),
         agents: None,
         epoch: 1,
+        heals: true,
         state: folder.join("state/deep"),
+        channels: Default::default(),
         docker: None,
         containers: std::collections::BTreeSet::new(),
-        channels: Default::default(),
     })
     .unwrap();
     let path = folder.join("srv/a");

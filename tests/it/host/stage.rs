@@ -36,13 +36,14 @@ impl Stage {
         let options = Options {
             agents: None,
             epoch: 1,
+            heals: true,
             target: HostTarget { connect: Connect::Local, root: Some(root.to_owned()), offline: Default::default() },
             environment: environment.clone(),
             secrets: secrets.clone(),
             state: PathBuf::from("/nonexistent"),
+            channels: Default::default(),
             docker: None,
             containers: BTreeSet::new(),
-            channels: Default::default(),
         };
         let provider = connect(options).unwrap();
         Self { root: root.to_owned(), environment, provider, secrets, owned: BTreeMap::new() }

@@ -91,7 +91,7 @@ fn planned(site: &Site<'_>, work: &Work) -> Result<Vec<Planned>, Fault> {
             (Some(Value::Content { content }), _) => (*content, wanted.contents.get(&content.sha256), BTreeMap::new()),
             (_, Some(Value::Secret { mark })) => {
                 let bytes = wanted.values.get(&format!("{FILES}/{name}/secret"));
-                (Content::of(path.as_bytes()), bytes, BTreeMap::from([(name.clone(), mark.clone())]))
+                (Content::of(path.as_bytes()), bytes, BTreeMap::from([("value".to_owned(), mark.clone())]))
             }
             _ => return Err(missing()),
         };

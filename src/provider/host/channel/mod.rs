@@ -39,14 +39,24 @@ pub(super) struct Lost {
     pub(super) begun: bool,
 }
 
-/// The channel that the definition of a host asks for. `limits` are those of the daemon's own machine; `agents` is where agents
-/// are connected.
-pub(super) fn open(target: HostTarget, (limits, agents): (Policy, Option<Arc<Hub>>), channels: &Channels) -> Box<dyn Channel> {
+impl Lost {
+    /// The same for another order of the request; its cause is told in its words.
+    pub(super) fn again(&self) -> Self {
+        let ProviderError { hint, retry, .. } = &self.error;
+        let message = crate::provider::chain(&self.error);
+        let error = ProviderError { message, hint: hint.clone(), retry: *retry, source: None };
+        Self { error, begun: self.begun }
+    }
+}
+
+/// The channel that the definition of a host asks for. `policy` is what the executors may do that we start ourselves, `agents`
+/// where agents are connected.
+pub(super) fn open(target: HostTarget, (policy, agents): (&Policy, Option<Arc<Hub>>), channels: &Channels) -> Box<dyn Channel> {
     let HostTarget { connect, root, offline: _ } = target;
     match connect {
-        Connect::Local => Box::new(local::Local { policy: limits }),
+        Connect::Local => Box::new(local::Local { policy: policy.clone() }),
         // What it may do beneath which root, the host itself says.
         Connect::Agent { name } => Box::new(agent::Agent { hub: agents, name }),
-        Connect::Ssh(target) => Box::new(ssh::Ssh::new(target, root, channels.clone())),
+        Connect::Ssh(target) => Box::new(ssh::Ssh::new(target, (root, policy.containers.clone()), channels.clone())),
     }
 }

@@ -10,6 +10,7 @@ mod install;
 mod login;
 mod refusal;
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::process::{ExitStatus, Stdio};
 use std::sync::atomic::Ordering;
@@ -42,6 +43,8 @@ const MAX_WORDS: u64 = 8 * 1024;
 pub(super) struct Ssh {
     target: SshTarget,
     root: Option<PathBuf>,
+    /// What containers may ask for of all that gives them the host: words of a closed list.
+    containers: BTreeSet<String>,
     login: Login,
     channels: Channels,
 }
@@ -108,8 +111,8 @@ impl Channel for Ssh {
 }
 
 impl Ssh {
-    pub(super) fn new(target: SshTarget, root: Option<PathBuf>, channels: Channels) -> Self {
-        Self { login: Login(target.clone()), target, root, channels }
+    pub(super) fn new(target: SshTarget, (root, containers): (Option<PathBuf>, BTreeSet<String>), channels: Channels) -> Self {
+        Self { login: Login(target.clone()), target, root, containers, channels }
     }
 
     /// Where the binaries are on the host. No tenant has this name: there is no dot in their grammar.
@@ -139,6 +142,7 @@ impl Ssh {
         let root = self.root.as_ref().map(|root| root.display().to_string());
         let mut argv = vec![path.as_str(), EXECUTOR_VERB, "--state", &state];
         argv.extend(root.iter().flat_map(|root| ["--root", root]));
+        argv.extend(self.containers.iter().flat_map(|danger| ["--allow-containers", danger]));
         let mut child = self.command(&argv, true)?.spawn().map_err(no_ssh)?;
         let (Some(mut input), Some(mut output)) = (child.stdin.take(), child.stdout.take()) else {
             return Err(ProviderError::new("ssh has no input or output", Retry::Transient).into());
