@@ -8,3 +8,4 @@ mod loopback;
 mod refusals;
 pub(crate) mod site;
 mod sshd;
+mod units;

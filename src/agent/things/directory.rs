@@ -10,6 +10,7 @@ use crate::agent::apply::Site;
 use crate::agent::beneath::what;
 use crate::agent::fault::Stop;
 use crate::agent::path::HostPath;
+use crate::agent::settle::prune_folders;
 use crate::model::{Properties, Value};
 
 /// What there is of each.
@@ -71,7 +72,11 @@ pub(super) fn change(site: &mut Site<'_>, work: &Work) -> Result<Ended, Stop> {
 fn remove(site: &mut Site<'_>, path: &HostPath) -> Result<Ended, Stop> {
     let Some(parent) = site.root.folder(path.folders())? else { return Ok(Ended::default()) };
     match unlinkat(&parent, path.name(), AtFlags::REMOVEDIR) {
-        Ok(()) | Err(Errno::NOENT) => Ok(Ended { changed: true, ..Ended::default() }),
+        Ok(()) | Err(Errno::NOENT) => {
+            // What was made to lead to it goes too.
+            prune_folders(&site.root, &mut site.manifest, path)?;
+            Ok(Ended { changed: true, ..Ended::default() })
+        }
         Err(Errno::NOTEMPTY | Errno::EXIST) => {
             let warnings = vec![format!("`{path}` is not empty: it stays, and is no longer seen to")];
             Ok(Ended { changed: true, warnings, ..Ended::default() })

@@ -1,4 +1,4 @@
-//! Docker containers.
+//! Docker containers: what there is of them, and how they are changed.
 //!
 //! A container carries the digest of what it was made from: one that is there with another digest, or with none, is made anew.
 //! What Docker lets people change on one that runs is looked at as well.
