@@ -106,7 +106,7 @@
 //! | `boundary` | the named boundaries of an apply, at which the crash tests kill the process; nothing without their feature | — |
 //! | `build` | a project's own bundler, isolated, without network: a request of the definitions to the modules of a Worker; what was built, by its digest | model, document |
 //! | `agent` | the host executor: what is on a host, and changing it, in process or at the far end of a channel | model, plan, boundary |
-//! | `link` | agents that dial out: the certificate authority, enrolment, renewal and revocation, the connections that requests travel on | model, agent |
+//! | `link` | agents that dial out: the certificate authority, enrolment, renewal and revocation, the connections that requests travel on, what an agent does alone | model, plan, agent |
 //! | `provider` | observe and change the sorts of target behind one trait: the REST API of Cloudflare and the edge, hosts in process, over SSH and by their agents | model, plan, agent, link, boundary |
 //! | `store` | durable records: journal, inventory, bundles | model, plan, record |
 //! | `apply` | an approved plan carried out: intents before calls, outcomes with the inventory | model, plan, policy, record, boundary, provider, store |

@@ -7,6 +7,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use toml_edit::{DocumentMut, value};
+use trunkline::model::Kind;
 
 use super::Outcome;
 use super::repository::Repository;
@@ -164,6 +165,10 @@ pub(crate) fn write_example(
             for (_, target) in tables.into_iter().flat_map(toml_edit::Table::iter_mut) {
                 target[key] = value(new);
             }
+        }
+        // Below a folder there is no system of its own: what needs one is not in the sandbox.
+        for kind in Kind::ALL.into_iter().filter(|kind| kind.needs_a_system()) {
+            document.remove(kind.as_str());
         }
         std::fs::write(&file, document.to_string())?;
         let environment = file.parent().and_then(Path::file_name).and_then(|name| name.to_str()).unwrap_or_default();

@@ -14,7 +14,7 @@ use super::super::output::{Failure, note};
 use super::super::secrets::{random, store};
 use crate::daemon;
 use crate::edge::{self, Edge};
-use crate::model::{EnvironmentId, Secret, SecretScope};
+use crate::model::{EnvironmentId, Kind, Secret, SecretScope};
 use crate::secrets::{Identities, Recipient};
 use crate::settings::Settings;
 
@@ -230,6 +230,10 @@ fn fit(places: &Places, account: &str, edge: &str) -> Result<(), Failure> {
             for (_, target) in tables.into_iter().flat_map(toml_edit::Table::iter_mut) {
                 target[key] = value(new);
             }
+        }
+        // Below a folder there is no system of its own: what needs one is not in the sandbox.
+        for kind in Kind::ALL.into_iter().filter(|kind| kind.needs_a_system()) {
+            document.remove(kind.as_str());
         }
         std::fs::write(&file, document.to_string())?;
     }

@@ -107,6 +107,6 @@ impl HostedToml for EdgeRuntimeToml {
         writing.trace("content", Some(draft.key));
         let files = [("token".to_owned(), secret_file(&file))].into();
         let secret = ("files/token/secret".to_owned(), secret.value.clone());
-        Ok(writing.service(Kind::EdgeRuntime, text.text(), files, vec![secret]))
+        Ok(writing.service(Kind::EdgeRuntime, text.text(), files, secret))
     }
 }

@@ -126,7 +126,7 @@ impl Writing<'_, '_, '_> {
     }
 
     /// A unit that we write ourselves, with the files that it is made of besides; it runs, and starts with the machine.
-    fn service(&mut self, kind: Kind, text: String, files: Properties, secrets: Vec<(String, ResourceName)>) -> Specs {
+    fn service(&mut self, kind: Kind, text: String, files: Properties, (path, secret): (String, ResourceName)) -> Specs {
         let content = Content::of(text.as_bytes());
         self.contents.insert(content.sha256, text.into_bytes().into());
         let fields = [
@@ -136,7 +136,7 @@ impl Writing<'_, '_, '_> {
             ("state", Some("running".into())),
         ];
         let mut specs = self.finish(kind, fields);
-        specs.values_mut().for_each(|spec| spec.secrets.extend(secrets.iter().cloned()));
+        specs.values_mut().for_each(|spec| _ = spec.secrets.insert(path.clone(), secret.clone()));
         specs
     }
 }

@@ -106,7 +106,7 @@ impl HostedToml for TunnelConnectorToml {
             vec!["Type=notify".to_owned(), "TimeoutStartSec=60".to_owned(), "RestrictAddressFamilies=AF_NETLINK".to_owned()];
         let text = Service { description, command, credentials, lines }.text();
         writing.trace("content", Some(writing.draft.key));
-        Ok(writing.service(Kind::TunnelConnector, text, files, vec![secret]))
+        Ok(writing.service(Kind::TunnelConnector, text, files, secret))
     }
 }
 
