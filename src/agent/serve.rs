@@ -88,7 +88,7 @@ mod tests {
 
     #[test]
     fn half_a_request_is_none() {
-        for half in [&b""[..], b"\0\0", b"\0\0\0\x09{\"version"] {
+        for half in [&b""[..], b"\0\0", b"\0\0\0\x0a{\"version"] {
             let (ended, output) = served(half);
             assert_eq!((ended.unwrap_err().kind(), output.as_slice()), (io::ErrorKind::UnexpectedEof, &HELLO[..]));
         }

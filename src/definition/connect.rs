@@ -102,15 +102,22 @@ pub(super) fn host_key(text: &str) -> Result<String, Refused> {
     if !SORTS.contains(&sort) {
         return refuse(format!("`{}` is no sort of host key", shown(sort)), format!("one of {}", SORTS.join(", ")));
     }
-    // The key repeats its sort, after the length of that.
-    let bytes = STANDARD.decode(key).ok().filter(|bytes| {
-        let length = u32::try_from(sort.len()).unwrap_or(u32::MAX).to_be_bytes();
-        bytes.len() > 4 + sort.len() + 4 && bytes.starts_with(&length) && bytes[4..].starts_with(sort.as_bytes())
-    });
-    match bytes {
-        Some(_) if !text.contains(['\n', '\r']) => Ok(format!("{sort} {key}")),
+    match STANDARD.decode(key) {
+        Ok(bytes) if is_whole(&bytes, sort) && !text.contains(['\n', '\r']) => Ok(format!("{sort} {key}")),
         _ => refuse("this is no public key of a host, or only a part of one", hint),
     }
+}
+
+/// Whether the bytes are a whole key: strings, each after its length, of which the first is the sort. Source: RFC 4253, 6.6.
+fn is_whole(mut bytes: &[u8], sort: &str) -> bool {
+    let mut strings = Vec::new();
+    while let Some((length, rest)) = bytes.split_first_chunk::<4>() {
+        let length = usize::try_from(u32::from_be_bytes(*length)).unwrap_or(usize::MAX);
+        let Some((string, rest)) = rest.split_at_checked(length) else { return false };
+        strings.push(string);
+        bytes = rest;
+    }
+    bytes.is_empty() && strings.len() > 1 && strings[0] == sort.as_bytes()
 }
 
 #[cfg(test)]
@@ -170,7 +177,7 @@ mod tests {
             "ssh:host",
             "host",
             "",
-            "agent",
+            "agent://fra1",
         ] {
             assert!(connect(bad).is_err(), "{bad}");
         }
