@@ -118,7 +118,8 @@ impl Daemon {
     /// Starts it; its log goes to the file `log` of its folder.
     pub(crate) fn start(&self) -> Outcome<Running> {
         let log = std::fs::File::create(self.folder.join("log"))?;
-        Ok(Running(self.command("run").stdout(Stdio::null()).stderr(log).spawn()?))
+        // As the shipped unit starts it.
+        Ok(Running(self.command("run").env("MALLOC_ARENA_MAX", "1").stdout(Stdio::null()).stderr(log).spawn()?))
     }
 
     /// Waits until every environment is ready at the head of the clone, and Git has the record of it.
