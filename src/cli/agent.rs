@@ -13,6 +13,7 @@ use super::output::{Failure, note, show, show_json};
 use super::{OK, daemon_run, workspace};
 use crate::link::{self, Heard, Home, LinkError, Register, Token};
 use crate::model::TargetName;
+use crate::settings::is_address;
 
 #[derive(Debug, Args)]
 pub(super) struct Agent {
@@ -99,6 +100,10 @@ fn token(global: &Global, name: &TargetName, address: Option<&str>) -> Result<u8
             "write `listen` and `address` under [agents] in the daemon's settings, or name it with `--address`".into(),
         ))
     })?;
+    if !is_address(&address) {
+        return Err(Failure::new(format!("`{}` is not what a host can call", address.escape_debug()))
+            .hint(Some("write a host and a port, such as `trunkline.example.com:7443`".into())));
+    }
     let token = Register::at(&settings.data).admit(name.clone(), address, Utc::now()).map_err(|error| failure(&error))?;
     note(&format!("For `{name}`, once, within ten minutes: `trunkline agent enrol`, with this line on standard input."));
     show(&token.line())?;

@@ -38,11 +38,10 @@ impl Home {
     /// Reads it back.
     ///
     /// # Errors
-    /// [`LinkError::File`] where this host never enrolled.
+    /// [`LinkError::NotEnrolled`], or that it cannot be read.
     pub fn open(data: &Path) -> Result<Self, LinkError> {
         let path = data.join(FILE);
-        let missing = || LinkError::File { path: path.clone(), source: std::io::ErrorKind::NotFound.into() };
-        let text = Zeroizing::new(read(&path)?.ok_or_else(missing)?);
+        let text = Zeroizing::new(read(&path)?.ok_or_else(|| LinkError::NotEnrolled(path.clone()))?);
         serde_json::from_str(&text).map_err(|error| LinkError::Damaged { path, what: error.to_string() })
     }
 
@@ -92,18 +91,16 @@ const HEAL_AFTER: Duration = Duration::from_secs(60);
 /// # Errors
 /// [`LinkError::AllowsNothing`] where the list is empty, others where it cannot be read.
 pub fn read_policy(path: &Path, state: PathBuf) -> Result<(Policy, Duration), LinkError> {
-    let missing = || LinkError::File { path: path.to_owned(), source: std::io::ErrorKind::NotFound.into() };
-    let text = read(path)?.ok_or_else(missing)?;
-    let damaged = |what: String| LinkError::Damaged { path: path.to_owned(), what };
-    let written = toml::from_str(&text).map_err(|error| damaged(error.message().to_owned()))?;
+    let wrong = |what: String| LinkError::Policy { path: path.to_owned(), what };
+    let text = read(path)?.ok_or_else(|| wrong("it is not there".to_owned()))?;
+    let written = toml::from_str(&text).map_err(|error| wrong(error.message().to_owned()))?;
     let PolicyToml { roots, kinds, containers, docker, root, heal_after } = written;
-    let heal_after =
-        heal_after.map_or(Ok(HEAL_AFTER), |text| parse_interval(&text).map_err(|error| damaged(error.to_string())))?;
+    let heal_after = heal_after.map_or(Ok(HEAL_AFTER), |text| parse_interval(&text).map_err(|error| wrong(error.to_string())))?;
     if roots.is_empty() {
         return Err(LinkError::AllowsNothing(path.to_owned()));
     }
     if let Some(root) = roots.iter().find(|root| !root.starts_with('/')) {
-        return Err(damaged(format!("`{}` is not an absolute path", root.escape_debug())));
+        return Err(wrong(format!("`{}` is not an absolute path", root.escape_debug())));
     }
     let policy = Policy { allowed: roots, kinds: Some(kinds), containers, docker, ..Policy::local(root, state) };
     Ok((policy, heal_after))

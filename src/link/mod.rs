@@ -53,6 +53,17 @@ pub enum LinkError {
         /// What is wrong with it.
         what: String,
     },
+    /// The host's policy is none.
+    #[error("the policy {path} cannot be taken: {what}")]
+    Policy {
+        /// Where it should be.
+        path: PathBuf,
+        /// What is wrong with it.
+        what: String,
+    },
+    /// This host never enrolled.
+    #[error("this host has not enrolled: there is no {0}")]
+    NotEnrolled(PathBuf),
     /// There is no authority: nobody was ever admitted.
     #[error("there is no certificate authority in {0}: no agent was ever admitted")]
     NoAuthority(PathBuf),
@@ -105,7 +116,10 @@ impl LinkError {
             Self::Unreachable { .. } => Some("see that the daemon runs with `listen` under [agents], that the address in the token is its own, and that no proxy ends TLS on the way".into()),
             Self::Refused(_) | Self::RanOut(_) => Some("make a new token with `trunkline agent token NAME` beside the daemon, and enrol this host again".into()),
             Self::Token(_) => Some("give the whole line that `trunkline agent token` printed".into()),
-            Self::AllowsNothing(_) => Some("write the folders that may be written to: `roots = [\"/etc/ads-engine\"]`".into()),
+            Self::NotEnrolled(_) => {
+                Some("make a token with `trunkline agent token NAME` beside the daemon, and give it to `trunkline agent enrol` here".into())
+            }
+            Self::AllowsNothing(_) | Self::Policy { .. } => Some("write the folders that may be written to: `roots = [\"/etc/ads-engine\"]`".into()),
             Self::Certificate(_) | Self::Broken(_) => None,
         }
     }

@@ -64,7 +64,9 @@ pub async fn serve(
         match ended {
             // Renewed, or told to stop: at once.
             Ok(()) => {}
-            Err(error @ (LinkError::RanOut(_) | LinkError::File { .. } | LinkError::Damaged { .. })) => return Err(error),
+            Err(
+                error @ (LinkError::RanOut(_) | LinkError::NotEnrolled(_) | LinkError::File { .. } | LinkError::Damaged { .. }),
+            ) => return Err(error),
             Err(error) => {
                 told(Heard::Away(&error, pause));
                 if away.elapsed() >= heal_after {

@@ -283,7 +283,7 @@ fn parse(path: &str, text: &str, default_data: PathBuf, overrides: Overrides) ->
 }
 
 /// Whether `text` is a host's name or address, and a port.
-fn is_address(text: &str) -> bool {
+pub fn is_address(text: &str) -> bool {
     let Some((host, port)) = text.rsplit_once(':') else { return false };
     let is_name = !host.is_empty() && host.bytes().all(|b| b.is_ascii_alphanumeric() || b"-.".contains(&b));
     let is_v6 =

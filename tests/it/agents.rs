@@ -214,12 +214,20 @@ async fn the_hosts_own_policy_is_kept_whatever_the_daemon_asks_and_empty_lists_c
     // Nobody was admitted: there is no authority, and the daemon does not listen with none.
     let refused = fleet.trunkline(&["run"]);
     assert!(refused.status == 1 && refused.err.contains("no agent was ever admitted"), "{refused:?}");
+    let nowhere = fleet.trunkline(&["agent", "token", "fra1", "--address", "nonsense"]);
+    assert!(nowhere.status == 1 && nowhere.err.contains("a host and a port"), "{nowhere:?}");
     let token = fleet.token("fra1");
     let _daemon = fleet.daemon();
     fleet.until("listening", || std::net::TcpStream::connect(&fleet.address).is_ok()).await;
+    let mut stranger = fleet.agent("a", "[\"/etc\"]");
+    assert_eq!(stranger.0.wait().unwrap().code(), Some(1));
+    assert!(fleet.said("a").contains("has not enrolled"), "{}", fleet.said("a"));
     assert_eq!(fleet.enrol("a", &token).status, 0);
 
-    // A policy that allows nothing does not run.
+    // A policy that is none, or allows nothing, does not run.
+    let mut none = fleet.agent("a", "[\"etc\"]");
+    assert_eq!(none.0.wait().unwrap().code(), Some(1));
+    assert!(fleet.said("a").contains("is not an absolute path"), "{}", fleet.said("a"));
     let mut nothing = fleet.agent("a", "[]");
     assert_eq!(nothing.0.wait().unwrap().code(), Some(1));
     assert!(fleet.said("a").contains("allows nothing") && fleet.said("a").contains("roots ="), "{}", fleet.said("a"));
