@@ -115,7 +115,7 @@ fn the_daemon_starts_by_its_unit_pings_the_watchdog_and_says_when_it_stops() {
         assert_eq!(service.says(), "WATCHDOG=1");
     }
     let took = since.elapsed();
-    assert!(took > Duration::from_millis(500) && took < Duration::from_secs(10), "four pings in {took:?}");
+    assert!(took > Duration::from_millis(500) && took < Duration::from_secs(60), "four pings in {took:?}");
     assert!(service.folder.path().join("state/trunkline").is_dir(), "the state is not where the unit keeps it");
     service.stop();
 }

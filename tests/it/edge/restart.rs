@@ -70,7 +70,7 @@ async fn a_runtime_that_is_killed_is_started_again_and_requests_wait_for_it() {
     let since = Instant::now();
     // A connection that the Workers' process kept to the old one may break; the count goes on.
     while bench.get("app.localhost", "/").await.1 != "3 secret" {
-        assert!(since.elapsed() < Duration::from_secs(10), "KV did not come back");
+        assert!(since.elapsed() < Duration::from_secs(60), "KV did not come back");
     }
     assert_ne!(bench.edge().pids(), (workers, kv));
     bench.stop().await;
@@ -93,7 +93,7 @@ async fn an_edge_that_is_dropped_ends_its_processes() {
     drop(bench);
     let since = Instant::now();
     while runs(workers.unwrap()) || runs(kv.unwrap()) {
-        assert!(since.elapsed() < Duration::from_secs(10), "a runtime process outlived the edge");
+        assert!(since.elapsed() < Duration::from_secs(60), "a runtime process outlived the edge");
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
 }
@@ -119,7 +119,7 @@ async fn an_edge_that_is_killed_leaves_no_process_and_comes_back() {
         child.wait().unwrap();
         let since = Instant::now();
         while pids.iter().any(|pid| runs(*pid)) {
-            assert!(since.elapsed() < Duration::from_secs(10), "a runtime process outlived the edge");
+            assert!(since.elapsed() < Duration::from_secs(60), "a runtime process outlived the edge");
             std::thread::sleep(Duration::from_millis(10));
         }
         last = Some(pids);
@@ -146,7 +146,7 @@ fn the_leader_outlives_a_request_to_end_and_ends_its_group_with_its_input() {
         u64::from_str_radix(caught.trim(), 16).unwrap() & (1 << 14) != 0
     };
     while !handled() {
-        assert!(since.elapsed() < Duration::from_secs(10), "the leader handles no SIGTERM");
+        assert!(since.elapsed() < Duration::from_secs(60), "the leader handles no SIGTERM");
         std::thread::sleep(Duration::from_millis(5));
     }
     assert!(Command::new("kill").args(["-TERM", &group.to_string()]).status().unwrap().success());

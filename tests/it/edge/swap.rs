@@ -112,7 +112,7 @@ async fn a_request_in_flight_finishes_on_the_old_generation() {
     // The old process ends once its last request is done.
     let since = Instant::now();
     while std::path::Path::new(&format!("/proc/{old}/cmdline")).exists() {
-        assert!(since.elapsed() < Duration::from_secs(10), "the old process is still there");
+        assert!(since.elapsed() < Duration::from_secs(60), "the old process is still there");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     bench.stop().await;
@@ -138,7 +138,7 @@ async fn work_after_the_response_is_done_though_the_worker_is_replaced() {
     bench.put("app", &format!("{code}// 2"), bindings).await;
     let since = Instant::now();
     while bench.get("app.localhost", "/read").await.1 != "done" {
-        assert!(since.elapsed() < Duration::from_secs(10), "what was given to waitUntil was lost");
+        assert!(since.elapsed() < Duration::from_secs(60), "what was given to waitUntil was lost");
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
     bench.stop().await;

@@ -150,19 +150,23 @@ fn a_remote_that_never_answers_is_given_up() {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let remote = Remote::new();
     let url = format!("http://127.0.0.1:{}/x.git", listener.local_addr().unwrap().port());
-    let limits = Limits { wall_time: Duration::from_secs(1), ..Limits::default() };
+    let limits = Limits { wall_time: Duration::from_secs(6), ..Limits::default() };
     let source = Source::open(Options { remote: url.parse().unwrap(), limits, ..remote.options() }).unwrap();
     let start = Instant::now();
     let watched = url.clone();
     let control = std::thread::spawn(move || {
-        std::thread::sleep(Duration::from_millis(500));
-        running(&watched)
+        let mut most = 0;
+        while most < 2 && start.elapsed() < Duration::from_secs(6) {
+            std::thread::sleep(Duration::from_millis(20));
+            most = most.max(running(&watched));
+        }
+        most
     });
     let error = source.fetch().unwrap_err();
     assert!(control.join().unwrap() >= 2, "git and its helper are seen while they run");
     assert!(matches!(error, SourceError::Timeout { .. }), "{error}");
-    assert!(start.elapsed() < Duration::from_secs(5));
-    let give_up = Instant::now() + Duration::from_secs(2);
+    assert!(start.elapsed() < Duration::from_secs(60));
+    let give_up = Instant::now() + Duration::from_secs(30);
     while running(&url) > 0 && Instant::now() < give_up {
         std::thread::sleep(Duration::from_millis(5));
     }
