@@ -19,7 +19,7 @@ use crate::proxy::Proxy;
 pub(crate) const TOKEN: &str = "edge-token-of-the-tests";
 
 /// How long a step may take on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// A Worker that answers with its var `GREETING`, counts in KV at `/count`, and echoes whether its secret is there.
 pub(crate) const WORKER: &str = r#"export default {

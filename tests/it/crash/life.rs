@@ -18,7 +18,7 @@ use crate::proxy::Moment;
 use crate::world::{Daemon, WORKER, World};
 
 /// How long a process may take to die, or to come to an end, on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// The Worker that was there before.
 pub(super) const ADOPTED: &str = "legacy";
