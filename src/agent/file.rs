@@ -17,6 +17,9 @@ use crate::model::{Content, Digest};
 /// A file larger than this is not managed: reading it at each look would take seconds.
 pub(super) const MAX_FILE_BYTES: u64 = 256 * 1024 * 1024;
 
+/// So much of a file is in memory at once.
+const BUFFER: usize = 64 * 1024;
+
 /// What counts about a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Facts {
@@ -116,7 +119,8 @@ pub(super) fn read(folder: BorrowedFd<'_>, name: &str, shown: &str, copy: &mut d
     };
     let stat = fstat(&file).map_err(system)?;
     check(&stat, shown)?;
-    let content = hash(&mut file, copy).map_err(|error| Fault::system(format!("`{shown}` cannot be read"), error))?;
+    let content =
+        hash(&mut file, stat.st_size, copy).map_err(|error| Fault::system(format!("`{shown}` cannot be read"), error))?;
     let identity = Identity::of(&stat);
     if identity_of(&file).map_err(system)? != identity {
         return Err(Fault::system(format!("`{shown}` cannot be read"), "it changed while it was read"));
@@ -143,9 +147,11 @@ fn check(stat: &Stat, shown: &str) -> Result<(), Fault> {
     Ok(())
 }
 
-fn hash(file: &mut File, copy: &mut dyn Write) -> std::io::Result<Content> {
+/// `size` is what it had a moment ago. A buffer no larger than that: wiping it costs more than reading a small file does.
+fn hash(file: &mut File, size: i64, copy: &mut dyn Write) -> std::io::Result<Content> {
     let mut hasher = Sha256::new();
-    let mut buffer = zeroize::Zeroizing::new(vec![0; 64 * 1024]);
+    let room = usize::try_from(size).unwrap_or(BUFFER).saturating_add(1).min(BUFFER);
+    let mut buffer = zeroize::Zeroizing::new(vec![0; room]);
     let mut size: u64 = 0;
     loop {
         let count = file.read(&mut buffer)?;

@@ -15,6 +15,11 @@ pub(crate) struct Sshd {
 
 impl Sshd {
     pub(crate) fn start() -> Self {
+        Self::listening(&["127.0.0.1".to_owned()])
+    }
+
+    /// At addresses of loopback.
+    pub(crate) fn listening(addresses: &[String]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         for name in ["host", "user", "other"] {
             keygen(&folder.path().join(name));
@@ -24,8 +29,9 @@ impl Sshd {
         let _ = std::fs::create_dir_all("/run/sshd");
         let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let path = |name: &str| folder.path().join(name).display().to_string();
+        let listen: String = addresses.iter().map(|address| format!("ListenAddress {address}\n")).collect();
         let config = format!(
-            "ListenAddress 127.0.0.1\nPort {port}\nHostKey {}\nAuthorizedKeysFile {}\nPidFile none\nStrictModes no\nUsePAM no\n\
+            "{listen}Port {port}\nHostKey {}\nAuthorizedKeysFile {}\nPidFile none\nStrictModes no\nUsePAM no\n\
              PasswordAuthentication no\nKbdInteractiveAuthentication no\nPermitRootLogin prohibit-password\nLogLevel VERBOSE\n\
              MaxStartups 100:30:200\nMaxSessions 100\nSubsystem sftp internal-sftp\n",
             path("host"),
@@ -36,7 +42,7 @@ impl Sshd {
         command.arg("-D").arg("-f").arg(folder.path().join("config")).arg("-E").arg(folder.path().join("log"));
         let process = command.stdin(Stdio::null()).spawn().expect("openssh-server is not installed: run `tests/run`");
         for _ in 0..100 {
-            if std::net::TcpStream::connect(("127.0.0.1", port)).is_ok() {
+            if std::net::TcpStream::connect((addresses[0].as_str(), port)).is_ok() {
                 break;
             }
             std::thread::sleep(Duration::from_millis(50));

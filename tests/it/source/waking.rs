@@ -48,7 +48,8 @@ async fn fifty_pushes_are_few_wakes_and_the_last_is_seen() {
             remote.commit(&[], &format!("{n}"));
         }
         let commits = remote.git(&["rev-list", "-n", "50", "--reverse", "HEAD"]);
-        let (last, early) = commits.lines().collect::<Vec<_>>().split_last().map(|(last, early)| (*last, early.to_vec())).unwrap();
+        let (last, early) =
+            commits.lines().collect::<Vec<_>>().split_last().map(|(last, early)| (*last, early.to_vec())).unwrap();
         remote.git(&["push", "-q", "origin", "HEAD:refs/heads/all"]);
         // As a push moves it, and faster than any machine pushes: how busy this one is must not count.
         let bare = git2::Repository::open_bare(remote.bare()).unwrap();
