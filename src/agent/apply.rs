@@ -14,6 +14,7 @@ use super::rounds::rounds;
 use super::settle::{Cleaning, settle};
 use super::state::{State, others};
 use super::things::{self, Eyes};
+use super::write;
 use super::{Fault, FileOrder, Order, OrderResult, Ordered, Policy, ThingOrder};
 use crate::boundary;
 use crate::model::{EnvironmentId, RESTART_ON, Value};
@@ -145,13 +146,22 @@ impl Site<'_> {
         if let Err(fault) = self.intend() {
             return prepared.iter().map(|_| Err(Stop::Refused(fault.clone()))).collect();
         }
-        let carry_out = |prepared: Result<Prepared, Stop>| {
-            let prepared = prepared?;
-            let changed = !matches!(prepared.step, Step::Nothing);
-            let fingerprint = super::write::carry_out(&self.root, &mut self.manifest, prepared)?;
-            Ok(Done { fingerprint, changed, warnings: Vec::new() })
-        };
-        prepared.into_iter().map(carry_out).collect()
+        let (mut places, mut fit, mut ended) = (Vec::new(), Vec::new(), Vec::new());
+        for (at, prepared) in prepared.into_iter().enumerate() {
+            match prepared {
+                Ok(prepared) => {
+                    places.push((at, !matches!(prepared.step, Step::Nothing)));
+                    fit.push(prepared);
+                }
+                Err(stop) => ended.push((at, Err(stop))),
+            }
+        }
+        let written = write::carry_out(&self.root, &mut self.manifest, fit);
+        ended.extend(places.into_iter().zip(written).map(|((at, changed), written)| {
+            (at, written.map(|fingerprint| Done { fingerprint, changed, warnings: Vec::new() }))
+        }));
+        ended.sort_by_key(|(at, _)| *at);
+        ended.into_iter().map(|(_, done)| done).collect()
     }
 
     /// What things are looked at with.

@@ -15,6 +15,7 @@ mod accounts;
 mod apply;
 mod beneath;
 mod call;
+mod candidate;
 mod claims;
 mod execute;
 mod fault;

@@ -1,38 +1,95 @@
-//! Carry out one prepared change of a file: the candidate beside it, checked, then in its place by one rename.
+//! Carry out prepared changes of files: candidates beside them, checked, made durable, then in place by one rename each.
+//!
+//! What is done once for many is done once: a file system is asked to be durable once for the new contents of all files, and
+//! each folder once for their names.
 
-use std::fs::File;
-use std::io::Write as _;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::AsFd;
 
-use rustix::fs::{
-    AtFlags, Gid, Mode, OFlags, RenameFlags, Uid, fchmod, fchown, fstat, fsync, linkat, openat, renameat, renameat_with, unlinkat,
-};
+use rustix::fs::{AtFlags, fsync, unlinkat};
 use rustix::io::Errno;
 
+use super::Fault;
 use super::beneath::Root;
+use super::candidate::{Candidate, Content, Folders, make_durable};
 use super::fault::Stop;
-use super::file::{Identity, identity, identity_of};
+use super::file::{Identity, identity};
 use super::manifest::Manifest;
 use super::path::HostPath;
 use super::prepare::{Prepared, Step};
 use super::settle::{Cleaning, prune_folders, record};
-use super::validate::validate;
-use super::{Fault, Payload};
 use crate::boundary;
 
-/// Carries one change out and records it in `manifest`; an outcome that is not known stays an intent.
-pub(super) fn carry_out(root: &Root, manifest: &mut Manifest, prepared: Prepared) -> Result<String, Stop> {
-    let Prepared { part, path, mut pending, before, fingerprint, step } = prepared;
-    let done = match step {
-        Step::Nothing => Ok(()),
-        Step::Write { bytes, mode, uid, gid, validate, secret } => {
-            // Looked at again: an order before this one may have removed a folder that it emptied.
-            pending.folders.extend(root.missing(&path)?);
-            let wanted = Wanted { bytes, mode, uid, gid, validate, secret };
-            write(root, &path, &pending.operation, before, &wanted)
-        }
-        Step::Delete => delete(root, &path, before),
+/// So many are open at once.
+const AT_ONCE: usize = 200;
+
+/// Carries changes out and records each in `manifest`, one answer for each, in their order: the fingerprint now. An outcome
+/// that is not known stays an intent.
+pub(super) fn carry_out(root: &Root, manifest: &mut Manifest, changes: Vec<Prepared>) -> Vec<Result<String, Stop>> {
+    let mut ended = Vec::with_capacity(changes.len());
+    let mut changes = changes.into_iter().peekable();
+    while changes.peek().is_some() {
+        ended.extend(together(root, manifest, changes.by_ref().take(AT_ONCE).collect()));
+    }
+    ended
+}
+
+fn together(root: &Root, manifest: &mut Manifest, mut changes: Vec<Prepared>) -> Vec<Result<String, Stop>> {
+    let mut folders = Folders::default();
+    let candidates: Vec<Result<Option<Candidate>, Stop>> =
+        changes.iter_mut().map(|change| candidate(root, &mut folders, change)).collect();
+    let durable = make_durable(candidates.iter().flatten().flatten());
+    let placed: Vec<Result<Option<Candidate>, Stop>> =
+        changes.iter().zip(candidates).map(|(change, candidate)| place(root, change, candidate?, durable)).collect();
+    let unsynced = folders.sync();
+    let finish = |(change, placed): (Prepared, Result<Option<Candidate>, Stop>)| {
+        let done = placed.and_then(|candidate| {
+            let Some(candidate) = candidate else { return Ok(()) };
+            let synced = unsynced.get(change.path.folders()).cloned().map_or(Ok(()), Err);
+            synced
+                .and_then(|()| candidate.read_back(root, &change.path))
+                .map_err(|cause| Stop::Unknown(Fault::system(format!("`{}` may have been written", change.path), cause)))
+        });
+        finish(root, manifest, change, done)
     };
+    changes.into_iter().zip(placed).map(finish).collect()
+}
+
+/// The new content beside the file, where there is to be one.
+fn candidate(root: &Root, folders: &mut Folders, change: &mut Prepared) -> Result<Option<Candidate>, Stop> {
+    let Prepared { path, pending, step: Step::Write { bytes, mode, uid, gid, validate, secret }, .. } = change else {
+        return Ok(None);
+    };
+    // Looked at again: an order before this one may have removed a folder that it emptied.
+    pending.folders.extend(root.missing(path)?);
+    let (mode, uid, gid, secret) = (*mode, *uid, *gid, *secret);
+    let content = Content { bytes, mode, uid, gid, validate: validate.as_deref(), secret };
+    Candidate::write(root, folders, (path, &pending.operation), &content).map(Some)
+}
+
+/// The candidate in its place, or the file gone.
+fn place(
+    root: &Root,
+    change: &Prepared,
+    candidate: Option<Candidate>,
+    durable: Result<(), Errno>,
+) -> Result<Option<Candidate>, Stop> {
+    let Prepared { path, before, step, .. } = change;
+    match (step, candidate) {
+        (Step::Delete, _) => delete(root, path, *before).map(|()| None),
+        (_, None) => Ok(None),
+        (_, Some(mut candidate)) => {
+            durable.map_err(|errno| Fault::system(format!("`{path}` cannot be written"), errno))?;
+            boundary::reach("after_candidate");
+            candidate.place(path, *before)?;
+            boundary::reach("after_rename");
+            Ok(Some(candidate))
+        }
+    }
+}
+
+/// Writes into `manifest` what became of a change.
+fn finish(root: &Root, manifest: &mut Manifest, change: Prepared, done: Result<(), Stop>) -> Result<String, Stop> {
+    let Prepared { part, path, pending, before: _, fingerprint, step: _ } = change;
     match done {
         Ok(()) => {
             manifest.pending.remove(&part);
@@ -48,119 +105,6 @@ pub(super) fn carry_out(root: &Root, manifest: &mut Manifest, prepared: Prepared
             }
             Err(stop)
         }
-    }
-}
-
-struct Wanted {
-    bytes: Payload,
-    mode: u32,
-    uid: u32,
-    gid: u32,
-    validate: Option<Vec<String>>,
-    secret: bool,
-}
-
-/// The new content beside the file, gone with this value unless it took the file's place.
-struct Candidate<'a> {
-    folder: &'a OwnedFd,
-    name: String,
-    placed: bool,
-}
-
-impl Drop for Candidate<'_> {
-    fn drop(&mut self) {
-        if !self.placed {
-            // What stays is removed by name when the intent is settled.
-            let _ = unlinkat(self.folder, self.name.as_str(), AtFlags::empty());
-        }
-    }
-}
-
-fn write(root: &Root, path: &HostPath, operation: &str, before: Option<Identity>, wanted: &Wanted) -> Result<(), Stop> {
-    let system = |errno: Errno| Fault::system(format!("`{path}` cannot be written"), errno);
-    let folder = root.make_folder(path.folders())?;
-    let mut candidate = Candidate { folder: &folder, name: path.candidate(operation), placed: false };
-    let made = create(&folder, &candidate.name, wanted.bytes.expose());
-    let made = made.map_err(|error| Fault::system(format!("`{path}` cannot be written"), error))?;
-    if let Some(argv) = &wanted.validate {
-        validate(argv, &root.real(path.folders(), &candidate.name), &path.to_string(), wanted.secret)?;
-    }
-    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-    let file = openat(&folder, candidate.name.as_str(), flags, Mode::empty()).map_err(system)?;
-    if identity_of(&file).map_err(system)? != made {
-        return Err(Fault::new(format!("the new content of `{path}` was changed before it was in place"))
-            .hint("a validate command only looks at the file that it is given")
-            .into());
-    }
-    let stat = fstat(&file).map_err(system)?;
-    // Only where it differs: without the right to give files away, one can still write one's own.
-    if (stat.st_uid, stat.st_gid) != (wanted.uid, wanted.gid) {
-        let (uid, gid) = (Uid::from_raw(wanted.uid), Gid::from_raw(wanted.gid));
-        fchown(&file, Some(uid), Some(gid)).map_err(|errno| {
-            Fault::system(format!("`{path}` cannot be given to user {} and group {}", wanted.uid, wanted.gid), errno)
-        })?;
-    }
-    fchmod(&file, Mode::from_raw_mode(wanted.mode)).map_err(system)?;
-    fsync(&file).map_err(system)?;
-    boundary::reach("after_candidate");
-
-    if identity(folder.as_fd(), path.name()).map_err(system)? != before {
-        return Err(Stop::Conflict(format!("`{path}` was changed by somebody else meanwhile")));
-    }
-    match before {
-        Some(_) => renameat(&folder, candidate.name.as_str(), &folder, path.name()),
-        None => place(&folder, &candidate.name, path.name()),
-    }
-    .map_err(|errno| match errno {
-        Errno::EXIST => Stop::Conflict(format!("`{path}` was made by somebody else meanwhile")),
-        errno => Stop::Refused(system(errno)),
-    })?;
-    candidate.placed = true;
-    boundary::reach("after_rename");
-    let unknown = |cause: &str| Stop::Unknown(Fault::system(format!("`{path}` may have been written"), cause));
-    fsync(&folder).map_err(|errno| unknown(&errno.to_string()))?;
-    read_back(root, path, &folder, made).map_err(|cause| unknown(&cause))
-}
-
-/// Whether the file that was put into `folder` is what the path leads to.
-fn read_back(root: &Root, path: &HostPath, folder: &OwnedFd, made: Identity) -> Result<(), String> {
-    let there = root.folder(path.folders()).map_err(|fault| fault.to_string())?;
-    let there = there.ok_or("its folder was moved meanwhile")?;
-    let (there, held) = (identity_of(&there), identity_of(folder));
-    match (there, held) {
-        (Ok(there), Ok(held)) if there.same_file(&held) => {}
-        _ => return Err("its folder was moved meanwhile".to_owned()),
-    }
-    match identity(folder.as_fd(), path.name()) {
-        Ok(Some(now)) if now.same_file(&made) => Ok(()),
-        _ => Err("it was replaced by somebody else meanwhile".to_owned()),
-    }
-}
-
-/// Writes `bytes` to a new file that only its owner can reach.
-fn create(folder: &OwnedFd, name: &str, bytes: &[u8]) -> std::io::Result<Identity> {
-    // An earlier attempt of the same operation may have left it.
-    match unlinkat(folder, name, AtFlags::empty()) {
-        Ok(()) | Err(Errno::NOENT) => {}
-        Err(errno) => return Err(errno.into()),
-    }
-    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let mut file = File::from(openat(folder, name, flags, Mode::RUSR | Mode::WUSR)?);
-    fchmod(&file, Mode::RUSR | Mode::WUSR)?;
-    file.write_all(bytes)?;
-    fsync(&file)?;
-    Ok(identity_of(&file)?)
-}
-
-/// Gives the candidate its name unless something has it.
-fn place(folder: &OwnedFd, candidate: &str, name: &str) -> Result<(), Errno> {
-    match renameat_with(folder, candidate, folder, name, RenameFlags::NOREPLACE) {
-        // The file system does not know the flag: a link is never made over something either.
-        Err(Errno::INVAL | Errno::NOSYS) => {
-            linkat(folder, candidate, folder, name, AtFlags::empty())?;
-            unlinkat(folder, candidate, AtFlags::empty())
-        }
-        placed => placed,
     }
 }
 

@@ -65,6 +65,41 @@ async fn many_files_are_one_request() {
 }
 
 #[tokio::test]
+async fn of_many_files_in_one_request_each_has_its_own_end() {
+    let folder = tempfile::tempdir().unwrap();
+    let stage = Stage::new(folder.path(), "production");
+    let path = |n: usize| format!("/srv/{}/{n}", n % 3);
+    // More than are open at once, the faulty ones on both sides of that.
+    let (count, refused, taken) = (450, [5, 260], [100, 320]);
+    let mut orders = Vec::new();
+    for n in 0..count {
+        let mut one = file(&path(n), &n.to_string());
+        if refused.contains(&n) {
+            one = one.validate(&["false"]);
+        }
+        orders.push(stage.order(&format!("f-{n}"), &one).await);
+    }
+    for n in taken {
+        std::fs::create_dir_all(stage.at(&path(n)).parent().unwrap()).unwrap();
+        std::fs::write(stage.at(&path(n)), "theirs").unwrap();
+    }
+    let outcomes = stage.provider.carry_out(&orders).await;
+    for (n, outcome) in outcomes.iter().enumerate() {
+        match outcome {
+            Outcome::Refused(_) => assert!(refused.contains(&n), "{n}"),
+            Outcome::Conflict(_) => assert!(taken.contains(&n), "{n}"),
+            Outcome::Done(_) => assert_eq!(stage.read(&path(n)), n.to_string()),
+            other => panic!("{n}: {other:?}"),
+        }
+    }
+    let left = managed(folder.path());
+    assert_eq!(outcomes.iter().filter(|outcome| matches!(outcome, Outcome::Done(_))).count(), count - 4);
+    let files = left.keys().filter(|name| name.starts_with("srv/") && name.matches('/').count() == 2).count();
+    assert_eq!(files, count - 2, "a candidate is left");
+    assert!(taken.iter().all(|n| stage.read(&path(*n)) == "theirs"));
+}
+
+#[tokio::test]
 async fn drift_is_seen_per_field_and_healed() {
     let folder = tempfile::tempdir().unwrap();
     let mut stage = Stage::new(folder.path(), "production");

@@ -128,7 +128,8 @@ impl Drop for Shared {
         let lines = std::mem::take(self.lines.get_mut().unwrap_or_else(PoisonError::into_inner));
         if let Some(folder) = folder {
             // A connection that stays would keep a session on the host for as long as it is kept open.
-            lines.keys().for_each(|login| login.hang_up(folder.path()));
+            let ending: Vec<_> = lines.keys().filter_map(|login| login.hang_up(folder.path())).collect();
+            ending.into_iter().for_each(|mut ending| _ = ending.wait());
         }
     }
 }

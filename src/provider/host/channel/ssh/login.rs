@@ -5,7 +5,7 @@
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use crate::model::{Digest, Retry, SshTarget};
@@ -76,12 +76,10 @@ impl Login {
         Ok(command)
     }
 
-    /// Ends the connection that is kept, if there is one.
-    pub(in crate::provider::host::channel) fn hang_up(&self, folder: &Path) {
-        if let Some(mut command) = self.farewell(folder) {
-            // Where it does not hear, it ends by itself when the host does not answer.
-            let _ = command.status();
-        }
+    /// Begins to end the connection that is kept, if there is one.
+    pub(in crate::provider::host::channel) fn hang_up(&self, folder: &Path) -> Option<Child> {
+        // Where it does not hear, it ends by itself when the host does not answer.
+        self.farewell(folder)?.spawn().ok()
     }
 
     /// Gives up a connection that hangs, so that the next one is made anew.
