@@ -69,7 +69,7 @@ pub(super) async fn edge(verb: &Edge) -> Result<u8, Failure> {
         options.private_network = verb.private_network;
         options.stand_in = verb.stand_in;
         options.guard = Some(THIS_PROGRAM.into());
-        let edge = edge::start(options).await.map_err(failure)?;
+        let edge = edge::start(options).await.map_err(|error| failure(&error))?;
         tell(verb, &edge);
         // What listens goes on listening there when it is started again.
         (listen, http) = (edge.api_addr(), edge.http_addr());
@@ -91,15 +91,15 @@ pub(super) async fn edge(verb: &Edge) -> Result<u8, Failure> {
     }
 }
 
-fn failure(error: edge::EdgeError) -> Failure {
-    Failure::of(&error).hint(error.hint().map(ToOwned::to_owned))
+fn failure(error: &edge::EdgeError) -> Failure {
+    Failure::of(error).hint(error.hint().map(ToOwned::to_owned))
 }
 
 fn token(verb: &Edge) -> Result<crate::model::Secret, Failure> {
     let token = edge::read_token(&verb.token_file).map_err(|error| match error {
         edge::EdgeError::File { .. } => Failure::of(&error)
             .hint(Some(format!("make it with `(umask 077; head -c 32 /dev/urandom | base64 > {})`", verb.token_file.display()))),
-        other => failure(other),
+        other => failure(&other),
     })?;
     let mode = std::fs::metadata(&verb.token_file)?.permissions().mode();
     if mode & 0o077 != 0 {

@@ -139,7 +139,7 @@ async fn the_program_alone_is_taken_from_the_archive() {
     assert_eq!(most.into_inner(), archive_size());
     let mode = |path: &Path| path.metadata().unwrap().permissions().mode() & 0o7777;
     assert_eq!((mode(&program), mode(program.parent().unwrap()), mode(&folder.path().join("workerd"))), (0o755, 0o700, 0o700));
-    assert_eq!(files(folder.path()), [program.clone()]);
+    assert_eq!(files(folder.path()), [program.as_path()]);
     let version = Command::new(&program).arg("--version").output().unwrap();
     assert!(String::from_utf8_lossy(&version.stdout).starts_with("workerd 2026-11-17"), "{version:?}");
     assert_eq!(release.installed(), Some((program.clone(), true)));
@@ -153,7 +153,7 @@ async fn the_program_alone_is_taken_from_the_archive() {
     release.fetch(&CancellationToken::new(), |_, _| {}).await.unwrap();
     assert_eq!(release.installed(), Some((program.clone(), true)));
     release.sweep();
-    assert_eq!(files(folder.path()), [program.clone()]);
+    assert_eq!(files(folder.path()), [program.as_path()]);
     // What does not run is none.
     std::fs::write(&program, "#!/bin/false\n").unwrap();
     assert_eq!(release.installed(), None);

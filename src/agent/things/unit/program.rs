@@ -184,7 +184,7 @@ pub(in crate::agent) fn leave(policy: &Policy, root: &Root) {
         if named(&format!("{shown}/{release}/{}", path.name())) {
             continue;
         }
-        if let Ok(Some(own)) = root.folder(&[releases, &[release.clone()]].concat()) {
+        if let Ok(Some(own)) = root.folder(&[releases, std::slice::from_ref(&release)].concat()) {
             let _ = unlinkat(&own, path.name(), AtFlags::empty());
             let _ = unlinkat(&own, INCOMING, AtFlags::empty());
             let _ = unlinkat(&folder, release.as_str(), AtFlags::REMOVEDIR);
