@@ -21,6 +21,11 @@ pub(crate) const TOKEN: &str = "measured-token";
 pub(crate) struct Running(Child);
 
 impl Running {
+    /// Takes over one that was started.
+    pub(crate) fn of(child: Child) -> Self {
+        Self(child)
+    }
+
     /// Its process id.
     pub(crate) fn pid(&self) -> u32 {
         self.0.id()
@@ -108,8 +113,13 @@ impl Daemon {
     }
 
     fn command(&self, verb: &str) -> Command {
+        self.words(&[verb])
+    }
+
+    /// The program with the daemon's folders.
+    pub(crate) fn words(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(PROGRAM);
-        command.arg(verb).arg("--data").arg(self.folder.join("data")).arg("--remote").arg(&self.remote);
+        command.args(arguments).arg("--data").arg(self.folder.join("data")).arg("--remote").arg(&self.remote);
         command.arg("--identity").arg(self.identity()).env("CREDENTIALS_DIRECTORY", self.folder.join("credentials"));
         command.stdin(Stdio::null());
         command

@@ -17,7 +17,7 @@ use super::things::{self, Eyes};
 use super::write;
 use super::{Fault, FileOrder, Order, OrderResult, Ordered, Policy, ThingOrder};
 use crate::boundary;
-use crate::model::{EnvironmentId, RESTART_ON, Value};
+use crate::model::{EnvironmentId, Kind, RESTART_ON, Value};
 
 /// A host while orders of one environment are carried out on it; the lock is held.
 pub(super) struct Site<'a> {
@@ -58,6 +58,7 @@ pub(super) fn apply(
     settle(&root, &mut manifest, Cleaning::Remove)?;
     things::settle(policy, &root, &mut manifest);
 
+    let edges = orders.iter().any(|order| order.what.key().address.kind == Kind::EdgeRuntime);
     let claims = state.claims(environment)?;
     let named: Vec<String> = orders.iter().map(|order| claim(&order.what)).collect();
     let others = others(policy, &root, environment, named.iter().map(String::as_str))?;
@@ -76,6 +77,9 @@ pub(super) fn apply(
         let held = site.manifest.claims();
         let given_up = before.iter().chain(&named).filter(|claim| !held.contains(*claim));
         site.claims.give_up(given_up.map(String::as_str));
+        if edges {
+            things::leave_programs(site.policy, &site.root);
+        }
     }
     Ok(results)
 }

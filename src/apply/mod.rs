@@ -6,9 +6,10 @@
 //! **Invariant:** the executor decides nothing but what is ready: what is done, to what, and in which order stands in
 //! the plan. There is no dry run in here; a dry run is not calling this.
 
+mod batches;
 mod order;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use chrono::{DateTime, TimeDelta, Utc};
@@ -22,6 +23,8 @@ use crate::policy::ApprovedPlan;
 use crate::provider::{Outcome, Provider, Receipt};
 use crate::record::{Generation, Operation, OperationState};
 use crate::store::{Settled, Store, StoreError};
+
+use batches::Batches;
 
 /// The providers of an environment's targets.
 pub type Providers = BTreeMap<TargetName, Box<dyn Provider>>;
@@ -74,6 +77,8 @@ pub enum ChangeResult {
     Unknown(Failure),
     /// Not begun, since a change that it needs was not carried out.
     Skipped(InstanceKey),
+    /// Not begun, since this change on a host of an earlier batch was not carried out.
+    Behind(InstanceKey),
     /// Not begun, since the run was stopped.
     NotBegun,
 }
@@ -112,11 +117,12 @@ impl Report {
 pub async fn apply(run: &Run<'_>) -> Result<Report, StoreError> {
     let plan = run.approved.plan();
     let mut known = order::attributes(run.inventory, run.observed);
+    let batches = Batches::of(plan);
     let mut results: Results = vec![None; plan.changes.len()];
     let mut warnings = Vec::new();
     loop {
-        skip_after_failures(run, &mut results);
-        let ready = ready(run, &results);
+        skip_after_failures(run, &batches, &mut results);
+        let ready = ready_in_turn(run, &batches, &results);
         if ready.is_empty() || run.stop.is_cancelled() {
             break;
         }
@@ -143,13 +149,23 @@ fn before(plan: &Plan, at: usize) -> impl Iterator<Item = usize> {
     plan.changes[..at].iter().enumerate().filter(|(_, change)| waits_for.contains(&change.key)).map(|(position, _)| position)
 }
 
+/// The changes that can be begun now, of the batch of hosts whose turn it is.
+fn ready_in_turn(run: &Run<'_>, batches: &Batches, results: &Results) -> Vec<usize> {
+    let unfinished = batches.unfinished(results);
+    if unfinished.is_empty() {
+        return ready(run, results, &|_| true);
+    }
+    let mut in_turn = unfinished.into_iter().map(|batch| ready(run, results, &|at| !batches.is_after(at, batch)));
+    in_turn.find(|ready| !ready.is_empty()).unwrap_or_default()
+}
+
 /// The changes that can be begun now, in the order of the plan. A target that orders by itself takes what its other changes
 /// need along with them: one round trip, however long the chain.
-fn ready(run: &Run<'_>, results: &Results) -> Vec<usize> {
+fn ready(run: &Run<'_>, results: &Results, is_open: &dyn Fn(usize) -> bool) -> Vec<usize> {
     let changes = &run.approved.plan().changes;
     let mut ready: Vec<usize> = Vec::new();
     let mut batches: BTreeMap<&TargetName, (bool, usize)> = BTreeMap::new();
-    for at in (0..changes.len()).filter(|&at| results[at].is_none()) {
+    for at in (0..changes.len()).filter(|&at| results[at].is_none() && is_open(at)) {
         let target = &changes[at].key.target;
         let (by_itself, room) = batches.entry(target).or_insert_with(|| {
             run.providers
@@ -168,17 +184,26 @@ fn ready(run: &Run<'_>, results: &Results) -> Vec<usize> {
 }
 
 /// Marks what can no longer be begun, until nothing more follows from it.
-fn skip_after_failures(run: &Run<'_>, results: &mut Results) {
+fn skip_after_failures(run: &Run<'_>, batches: &Batches, results: &mut Results) {
     let plan = run.approved.plan();
-    // The plan's order is topological: one walk reaches every consequence.
-    for at in 0..plan.changes.len() {
-        let failed = |position: &usize| results[*position].as_ref().is_some_and(|result| *result != ChangeResult::Done);
-        if results[at].is_none()
-            && let Some(cause) = before(plan, at).find(failed)
-        {
-            let result = ChangeResult::Skipped(plan.changes[cause].key.clone());
-            (run.progress)(Progress::Ended(&plan.changes[at], &result));
-            results[at] = Some(result);
+    let mut again = true;
+    while std::mem::take(&mut again) {
+        let stopped = batches.failed(results);
+        // The plan's order is topological, and that of the batches another.
+        for at in 0..plan.changes.len() {
+            let failed = |position: &usize| results[*position].as_ref().is_some_and(|result| *result != ChangeResult::Done);
+            if results[at].is_some() {
+                continue;
+            }
+            let key = |cause: usize| plan.changes[cause].key.clone();
+            let needed = before(plan, at).find(failed).map(|cause| ChangeResult::Skipped(key(cause)));
+            let behind = stopped.filter(|(batch, _)| batches.is_after(at, *batch));
+            let left = needed.or_else(|| behind.map(|(_, cause)| ChangeResult::Behind(key(cause))));
+            if let Some(result) = left {
+                (run.progress)(Progress::Ended(&plan.changes[at], &result));
+                results[at] = Some(result);
+                again = true;
+            }
         }
     }
 }
@@ -297,7 +322,7 @@ fn settlement(run: &Run<'_>, change: &Change, operation: &str, result: &ChangeRe
         ChangeResult::Conflict(message) => (OperationState::Conflict, Some(message.clone())),
         ChangeResult::Unknown(failure) => (OperationState::Unknown, Some(failure.message.clone())),
         // Ordered along with what it needs, and not begun.
-        ChangeResult::Skipped(_) | ChangeResult::NotBegun => (OperationState::Refused, None),
+        ChangeResult::Skipped(_) | ChangeResult::Behind(_) | ChangeResult::NotBegun => (OperationState::Refused, None),
     };
     let inventory = receipt.map(|receipt| {
         (change.action != Action::Delete).then(|| Owned {
@@ -316,7 +341,8 @@ fn settlement(run: &Run<'_>, change: &Change, operation: &str, result: &ChangeRe
 
 /// The changes that a report shows as not carried out, for people: one line each.
 pub fn failures(report: &Report) -> Vec<String> {
-    let is_left = |result: &ChangeResult| matches!(result, ChangeResult::Skipped(_) | ChangeResult::NotBegun);
+    let is_left =
+        |result: &ChangeResult| matches!(result, ChangeResult::Skipped(_) | ChangeResult::Behind(_) | ChangeResult::NotBegun);
     let left = report.results.iter().filter(|(_, result)| is_left(result)).count();
     let mut lines: Vec<String> = report
         .results
@@ -331,10 +357,20 @@ pub fn failures(report: &Report) -> Vec<String> {
                     Some(with_hint(format!("{what}: outcome unknown: {}", failure.message), failure.hint.as_deref()))
                 }
                 ChangeResult::Conflict(message) => Some(format!("{what}: {message}")),
-                ChangeResult::Done | ChangeResult::Skipped(_) | ChangeResult::NotBegun => None,
+                ChangeResult::Done | ChangeResult::Skipped(_) | ChangeResult::Behind(_) | ChangeResult::NotBegun => None,
             }
         })
         .collect();
+    let behind = report.results.iter().filter_map(|(change, result)| match result {
+        ChangeResult::Behind(cause) => Some((&change.key.target, cause)),
+        _ => None,
+    });
+    let (hosts, causes): (BTreeSet<String>, BTreeSet<&InstanceKey>) =
+        behind.map(|(host, cause)| (format!("`{host}`"), cause)).unzip();
+    if let Some(cause) = causes.first() {
+        let hosts = hosts.into_iter().collect::<Vec<_>>().join(", ");
+        lines.push(format!("{hosts}: left as they are, in a later batch than {cause}, which was not carried out"));
+    }
     if left > 0 {
         lines.push(format!("{left} more not begun"));
     }

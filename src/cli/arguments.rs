@@ -1,13 +1,13 @@
 //! What can be said on the command line.
 
 use std::io::IsTerminal;
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use super::agent::Agent;
+use super::edge::Edge;
 use super::executor::Executor;
 use super::import::Import;
 use super::rollback::{Abort, Pause, Promote};
@@ -290,39 +290,6 @@ pub(super) struct Rollback {
 pub(super) struct Resume {
     /// Where
     pub(super) environment: EnvironmentId,
-}
-
-#[derive(Debug, Args)]
-#[command(after_help = "\
-Examples:
-  trunkline edge --data /var/lib/edge --token-file /etc/trunkline/edge-token
-  CLOUDFLARE_API_BASE_URL=http://127.0.0.1:8787/client/v4 CLOUDFLARE_API_TOKEN=... wrangler deploy")]
-pub(super) struct Edge {
-    /// Where the REST API listens
-    #[arg(long, default_value = "127.0.0.1:8787", value_name = "ADDRESS")]
-    pub(super) listen: SocketAddr,
-    /// Where requests for the Workers arrive
-    #[arg(long, default_value = "127.0.0.1:8788", value_name = "ADDRESS")]
-    pub(super) http: SocketAddr,
-    /// Where what is deployed is kept
-    #[arg(long, value_name = "DIR")]
-    pub(super) data: PathBuf,
-    /// The file with the token that callers of the API must show
-    #[arg(long, value_name = "FILE")]
-    pub(super) token_file: PathBuf,
-    /// The workerd binary [default: TRUNKLINE_WORKERD, else the one on PATH]
-    #[arg(long, value_name = "FILE")]
-    pub(super) workerd: Option<PathBuf>,
-    /// The age key that stored secrets are sealed under; made if missing [default: DIR/key]
-    #[arg(long, value_name = "FILE")]
-    pub(super) key: Option<PathBuf>,
-    /// Let Workers reach private and loopback addresses: an origin beside the edge
-    #[arg(long)]
-    pub(super) private_network: bool,
-    /// Keep the records of what cannot run here (DNS, rulesets, custom domains, tunnels, private services and more), to try
-    /// definitions without an account: nothing of it carries traffic
-    #[arg(long)]
-    pub(super) stand_in: bool,
 }
 
 #[derive(Debug, Args)]

@@ -106,6 +106,7 @@ pub(super) fn progress(event: Event<'_>) {
                 ChangeResult::Conflict(_) => ("✗", "conflict"),
                 ChangeResult::Unknown(_) => ("?", "outcome unknown"),
                 ChangeResult::Skipped(_) => ("-", "skipped"),
+                ChangeResult::Behind(_) => ("-", "not begun: an earlier batch was not finished"),
                 ChangeResult::NotBegun => ("-", "not begun"),
             };
             note(&format!("  {sign} {} {}: {word}", change.action.as_str(), change.key));

@@ -9,6 +9,7 @@
 //! **Invariant:** pure but for the tree; no clock. The same tree gives the same bytes. No secret is opened here. No
 //! input makes it panic, and no input makes it read or keep more than the bounds of [`limit`].
 
+mod address;
 mod assets;
 mod bindings;
 mod body;

@@ -114,6 +114,7 @@ fn section(reading: &mut Reading<'_>, scope: &Scope, whole: &Table) -> Section {
             };
         }
         sync.prune = said.prune.unwrap_or(sync.prune);
+        sync.batch = said.batch.and_then(|batch| reading.check(batch.place, scalar::batch(&batch.value)));
     }
     Section {
         description: written.description.map(|description| description.value),

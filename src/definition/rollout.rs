@@ -8,6 +8,7 @@ use std::collections::BTreeSet;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+use super::address;
 use super::origin::Tracing;
 use super::reading::Reading;
 use super::scalar;
@@ -93,7 +94,7 @@ fn probe(reading: &mut Reading<'_>, written: &Placed<ProbeToml>) -> Option<Probe
     let ProbeToml { url, status, host } = &written.value;
     let hint = "such as `url = \"https://api.example.com/health\"`";
     let url = required(reading, (written.place, &BTreeSet::new()), "url", url.as_ref(), hint);
-    let url = url.and_then(|url| reading.check(url.place, scalar::probe_url(&url.value)));
+    let url = url.and_then(|url| reading.check(url.place, address::probe_url(&url.value)));
     let status = match status {
         None => Some(200),
         Some(status) => {

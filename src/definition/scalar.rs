@@ -1,7 +1,7 @@
 //! The scalars: what is written as text and means something narrower. Each check says what is expected.
 
 use crate::document::shown;
-use crate::model::Route;
+use crate::model::{Batch, Route};
 
 /// Why a scalar is refused: the message, and what to write instead.
 #[derive(Debug, PartialEq, Eq)]
@@ -36,6 +36,26 @@ pub(super) fn interval(text: &str) -> Result<u64, Refused> {
         Some(seconds) if seconds <= MAX_INTERVAL => Ok(seconds),
         _ => refuse(format!("the interval `{}` is longer than 30 days", shown(text)), hint),
     }
+}
+
+/// `2` or `"25%"` to how many hosts are changed at a time.
+pub(super) fn batch(written: &serde_json::Value) -> Result<Batch, Refused> {
+    let number = |number: u64| u32::try_from(number).ok().filter(|number| *number > 0);
+    let percent = |text: &str| number(text.strip_suffix('%').filter(|digits| !digits.starts_with('+'))?.parse().ok()?);
+    let batch = match written {
+        serde_json::Value::Number(written) => written.as_u64().and_then(number).map(Batch::Hosts),
+        serde_json::Value::String(text) => percent(text).filter(|percent| *percent <= 100).map(Batch::Percent),
+        _ => None,
+    };
+    batch.map_or_else(
+        || {
+            refuse(
+                "this is no number of hosts, and no share of them",
+                "write a whole number from 1, or a share such as `\"25%\"`",
+            )
+        },
+        Ok,
+    )
 }
 
 /// `0640` to permission bits.
@@ -131,51 +151,6 @@ pub(super) fn bucket_name(text: &str) -> Result<String, Refused> {
         format!("`{}` is not a name for a bucket", shown(text)),
         "names have 3 to 63 of a-z, 0-9 and `-`, and begin and end with a letter or a digit",
     )
-}
-
-/// An API's address, without a final slash.
-pub(super) fn endpoint(text: &str) -> Result<String, Refused> {
-    let hint = "write an address such as `https://edge.fra.example.com/client/v4`";
-    let rest = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"));
-    let clean =
-        text.bytes().all(|b| b.is_ascii_graphic() && !matches!(b, b'"' | b'\\' | b'<' | b'>' | b'^' | b'`' | b'{' | b'|' | b'}'));
-    let Some(rest) = rest.filter(|_| clean) else {
-        return refuse(format!("`{}` is not an http or https address", shown(text)), hint);
-    };
-    let authority = rest.split('/').next().unwrap_or_default();
-    if authority.is_empty() || rest.contains(['?', '#', '%']) {
-        return refuse(format!("`{}` is not the address of an API", shown(text)), hint);
-    }
-    if authority.contains('@') {
-        return refuse("an address with a user name or a password in it is refused", "put the token into `api_token`");
-    }
-    let (host, port) = match authority.rsplit_once(':') {
-        Some((host, port)) if !port.ends_with(']') => (host, Some(port)),
-        _ => (authority, None),
-    };
-    if host.is_empty() || port.is_some_and(|port| port.parse::<u16>().map_or(true, |port| port == 0)) {
-        return refuse(format!("`{}` has no valid host and port", shown(text)), hint);
-    }
-    let local = matches!(host, "localhost" | "[::1]") || host.starts_with("127.");
-    if text.starts_with("http://") && !local {
-        return refuse("a token would cross the network in the clear", "use `https://`, or a loopback address");
-    }
-    Ok(text.trim_end_matches('/').to_owned())
-}
-
-/// The URL of a probe.
-pub(super) fn probe_url(text: &str) -> Result<String, Refused> {
-    let hint = "write a URL such as `https://api.example.com/health`";
-    let rest = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"));
-    let authority = rest.and_then(|rest| rest.split(['/', '?']).next()).unwrap_or_default();
-    let clean = text.bytes().all(|b| b.is_ascii_graphic() && !matches!(b, b'"' | b'\\' | b'<' | b'>' | b'`' | b'#'));
-    if authority.is_empty() || !clean || text.len() > 2_000 {
-        return refuse(format!("`{}` is not an http or https URL", shown(text)), hint);
-    }
-    if authority.contains('@') {
-        return refuse("a URL with a user name or a password in it is refused", hint);
-    }
-    Ok(text.to_owned())
 }
 
 /// 32 hex digits.
@@ -313,22 +288,17 @@ mod tests {
     }
 
     #[test]
-    fn addresses() {
-        assert_eq!(endpoint("https://e.example.com/client/v4/").as_deref(), Ok("https://e.example.com/client/v4"));
-        assert!(endpoint("http://127.0.0.1:8787/client/v4").is_ok() && endpoint("http://[::1]:1/").is_ok());
-        for bad in [
-            "http://e.example.com",
-            "https://",
-            "https:///x",
-            "https://u:p@h/x",
-            "ftp://h",
-            "https://h/%0a",
-            "https://h:0",
-            "https://h:99999",
-            "http://127.0.0.1:x/",
-        ] {
-            assert!(endpoint(bad).is_err(), "{bad}");
+    fn batches() {
+        let of = |text: &str| batch(&serde_json::from_str(text).unwrap());
+        assert_eq!(
+            (of("2"), of("\"25%\""), of("\"100%\"")),
+            (Ok(Batch::Hosts(2)), Ok(Batch::Percent(25)), Ok(Batch::Percent(100)))
+        );
+        for bad in ["0", "-1", "1.5", "\"0%\"", "\"101%\"", "\"2\"", "\"+5%\"", "\"%\"", "true", "[1]", "4294967296"] {
+            assert!(of(bad).is_err(), "{bad}");
         }
+        assert_eq!([0, 1, 7, 8].map(|hosts| Batch::Percent(25).size(hosts)), [1, 1, 1, 2]);
+        assert_eq!((Batch::Hosts(3).size(2), Batch::Percent(100).size(9)), (3, 9));
     }
 
     #[test]

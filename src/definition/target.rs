@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::address;
 use super::layer::tables;
 use super::reading::Reading;
 use super::scalar;
@@ -144,7 +145,7 @@ impl Scope {
         let account_id = account_id.and_then(|id| reading.check(id.place, scalar::account_id(&id.value)));
         let api_token = self.token(reading, place, written.api_token);
         let endpoint = match written.endpoint {
-            Some(endpoint) => reading.check(endpoint.place, scalar::endpoint(&endpoint.value)),
+            Some(endpoint) => reading.check(endpoint.place, address::endpoint(&endpoint.value)),
             None => Some(CLOUDFLARE_API.to_owned()),
         };
         let (region, labels) = labels(reading, written.region, written.labels);
@@ -158,7 +159,7 @@ impl Scope {
         let place = (key, &decoded.dropped);
         let hint = "write the address of its API, such as `https://edge.fra.example.com/client/v4`";
         let endpoint = required(reading, place, "endpoint", written.endpoint, hint);
-        let endpoint = endpoint.and_then(|endpoint| reading.check(endpoint.place, scalar::endpoint(&endpoint.value)));
+        let endpoint = endpoint.and_then(|endpoint| reading.check(endpoint.place, address::endpoint(&endpoint.value)));
         let api_token = self.token(reading, place, written.api_token);
         let account_id = match written.account_id {
             Some(id) => reading.check(id.place, scalar::account_id(&id.value)),

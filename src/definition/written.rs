@@ -214,6 +214,25 @@ pub(super) struct SyncToml {
     pub(super) drift: Option<Placed<DriftToml>>,
     /// Delete what left the definitions; true unless said otherwise.
     pub(super) prune: Option<bool>,
+    /// How many hosts are changed at a time: a number, or a share of the environment's hosts such as `"25%"`. The next begin when
+    /// all changes of those are done, and where one fails they do not; all at once unless said otherwise.
+    #[schemars(with = "Option<BatchToml>")]
+    pub(super) batch: Option<Placed<serde_json::Value>>,
+}
+
+/// How many hosts are changed at a time.
+#[derive(JsonSchema)]
+#[serde(untagged)]
+#[schemars(rename = "Batch")]
+#[expect(
+    dead_code,
+    reason = "says to editors what `batch` may be; it is read as it stands, so that each fault has its own words"
+)]
+enum BatchToml {
+    /// So many hosts.
+    Hosts(#[schemars(range(min = 1))] u32),
+    /// A share of them.
+    Percent(String),
 }
 
 /// What to do about drift.

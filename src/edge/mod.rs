@@ -44,10 +44,12 @@ mod front;
 mod local;
 mod plane;
 mod record;
+mod release;
 mod runtime;
 mod seal;
 mod stand_in;
 
+pub use release::{FetchError, Fetching, REGISTRY, Release, WORKERD};
 pub use runtime::{LEAD_VERB, Runtime, find_workerd, lead_group};
 
 use disk::Disk;
@@ -60,6 +62,8 @@ use stand_in::StandIn;
 /// How to get the runtime.
 const INSTALL_HINT: &str =
     "install it with `npm install workerd` and put its folder on PATH, or set TRUNKLINE_WORKERD to the program";
+/// While it is on its way.
+const AWAITED_HINT: &str = "it is being fetched; the edge's log says how far it is";
 
 /// How an edge is started.
 pub struct Options {
@@ -73,6 +77,8 @@ pub struct Options {
     pub token: Secret,
     /// The runtime's program; without one it is looked for by [`find_workerd`].
     pub workerd: Option<PathBuf>,
+    /// Where none is named, none is looked for: it is being fetched, and what is deployed is kept until then.
+    pub awaits_workerd: bool,
     /// The file of the key that secrets are sealed under; `key` in the data folder if not given. Made if missing.
     pub key: Option<PathBuf>,
     /// For how long what a Worker gave to `waitUntil` may go on after its last response, when its process is replaced or
@@ -101,6 +107,7 @@ impl Options {
             data,
             token,
             workerd: None,
+            awaits_workerd: false,
             key: None,
             linger,
             private_network: false,
@@ -164,6 +171,9 @@ pub enum EdgeError {
     /// There is no runtime on this machine.
     #[error("workerd is not installed")]
     WorkerdMissing,
+    /// The runtime is still being fetched.
+    #[error("workerd is still being fetched")]
+    WorkerdAwaited,
     /// The path named is no runtime.
     #[error("{} is not a workerd program that runs here", .0.display())]
     WorkerdUnusable(PathBuf),
@@ -244,11 +254,14 @@ pub async fn start(options: Options) -> Result<Edge, EdgeError> {
     let seal = Arc::new(Seal::open(&options.key.unwrap_or_else(|| disk.root().join("key")))?);
     let state = disk.load()?;
     disk.sweep(&state)?;
-    let workerd = find_workerd(options.workerd.as_deref());
+    let workerd = match options.workerd.as_deref() {
+        None if options.awaits_workerd => Err(EdgeError::WorkerdAwaited),
+        named => find_workerd(named),
+    };
     let settings = Settings { guard: options.guard, linger: options.linger, private_network: options.private_network };
     let supervisor = Supervisor::new(workerd, &disk, Arc::clone(&seal), settings)?;
     if let Runtime::Missing { hint } = supervisor.runtime() {
-        tracing::warn!(hint, "workerd is not installed: Workers are stored and do not run.");
+        tracing::warn!(hint, "There is no workerd: Workers are stored and do not run.");
     }
     let local = Arc::new(Local::open(&disk)?);
     let local_listener = Local::listen(&disk.root().join("run"))?;

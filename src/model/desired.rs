@@ -78,11 +78,35 @@ pub struct Sync {
     pub drift: DriftMode,
     /// Owned instances that left the definitions are deleted.
     pub prune: bool,
+    /// How many hosts are changed at a time; all of them where nothing is said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub batch: Option<Batch>,
+}
+
+/// How many hosts are changed at a time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Batch {
+    /// So many; at least 1.
+    Hosts(u32),
+    /// So many percent of the environment's hosts, from 1 to 100, rounded down, and never none.
+    Percent(u32),
+}
+
+impl Batch {
+    /// So many of `hosts` at a time; never 0.
+    pub fn size(self, hosts: usize) -> usize {
+        let size = |number: u32| usize::try_from(number).unwrap_or(usize::MAX);
+        match self {
+            Self::Hosts(number) => size(number).max(1),
+            Self::Percent(percent) => (hosts.saturating_mul(size(percent)) / 100).max(1),
+        }
+    }
 }
 
 impl Default for Sync {
     fn default() -> Self {
-        Self { interval_seconds: 300, drift: DriftMode::Heal, prune: true }
+        Self { interval_seconds: 300, drift: DriftMode::Heal, prune: true, batch: None }
     }
 }
 

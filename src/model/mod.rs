@@ -29,7 +29,7 @@ mod value;
 
 pub use address::{Address, EnvironmentId, InstanceKey, ParseAddressError};
 pub use build::{BuildInput, BuildRequest, Recipe};
-pub use desired::{Bundle, Contents, Desired, DesiredState, DriftMode, Origin, SealedSecret, Sync};
+pub use desired::{Batch, Bundle, Contents, Desired, DesiredState, DriftMode, Origin, SealedSecret, Sync};
 pub use diagnostic::{Diagnostic, Related, Severity};
 pub use digest::{Content, Digest, ParseDigestError, canonical_digest};
 pub use inputs::{Inputs, Recorder};
@@ -43,8 +43,8 @@ pub use retry::Retry;
 pub use revision::{ParseRevisionError, Revision};
 pub use secret::{Secret, SecretError, SecretResolver, SecretScope};
 pub use spec::{
-    Assets, Binding, DANGERS, FileSpec, HostedSpec, Migration, Module, ModuleType, PlatformSpec, Probe, Purge, PurgeMode,
-    RESTART_ON, Rollout, Route, Spec, TRAFFIC, WorkerSpec, placeholder, token_label, traffic, with_traffic,
+    Assets, Binding, DANGERS, EDGE_PROGRAM, FileSpec, HostedSpec, Migration, Module, ModuleType, PlatformSpec, Probe, Purge,
+    PurgeMode, RESTART_ON, Rollout, Route, Spec, TRAFFIC, WorkerSpec, placeholder, token_label, traffic, with_traffic,
 };
 pub use target::{ApiToken, CloudflareTarget, Connect, EdgeTarget, HostTarget, Offline, SshTarget, Target, TargetKind};
 pub use tree::{Entry, EntryMode, Tree, TreeError};

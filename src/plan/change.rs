@@ -4,9 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
+use super::batches::with_changes;
 use super::reversal::Reversal;
 use super::rollout::{Rolling, Warning};
-use crate::model::{Address, Digest, EnvironmentId, InstanceKey, Properties, canonical_digest};
+use crate::model::{Address, Digest, EnvironmentId, InstanceKey, Properties, TargetName, canonical_digest};
 
 /// What a change does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -172,6 +173,10 @@ pub struct Plan {
     /// Versions that have not all requests, also when the changes have been carried out.
     #[serde(default)]
     pub rolling: Vec<Rolling>,
+    /// The hosts with changes, batch by batch: one is begun when all changes of the one before are carried out. Empty where
+    /// all hosts are changed at once.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub batches: Vec<Vec<TargetName>>,
     /// What people should know of the changes.
     #[serde(default)]
     pub warnings: Vec<Warning>,
@@ -194,7 +199,7 @@ impl Plan {
             }
         }
         kept.reverse();
-        Self { changes: kept, ..self.clone() }
+        Self { batches: with_changes(self.batches.iter().cloned(), &kept), changes: kept, ..self.clone() }
     }
 
     /// Whether there is nothing to do.

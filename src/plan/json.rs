@@ -17,6 +17,7 @@
 //!   "blocked": [{ "address", "target", "reason": "unknown|not_ours|dependency", "message" }],
 //!   "rolling": [{ "address", "target", "traffic": 10, "next": 50, "due": "…"|null, "paused": "…"|null }],
 //!                                                          versions without all requests, after the changes
+//!   "batches": [["fra-1", "fra-2"], ["fra-3"]],            the hosts with changes, where they are not changed at once
 //!   "warnings": [{ "address", "target", "message" }],
 //!   "summary": { "create": 0, "update": 0, "adopt": 0, "move": 0, "delete": 0, "orphaned": 0, "blocked": 0 } }
 //! ```
@@ -72,6 +73,7 @@ pub fn to_json(plan: &Plan) -> Json {
         "orphaned": orphaned,
         "blocked": blocked,
         "rolling": rolling.collect::<Vec<_>>(),
+        "batches": plan.batches,
         "warnings": warnings.collect::<Vec<_>>(),
         "summary": {
             "create": count(Action::Create),

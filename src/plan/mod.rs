@@ -10,6 +10,7 @@
 //! **Invariant:** pure and deterministic; the same input gives the same bytes. Nothing is ever created or deleted on
 //! an unknown observation, and only what the inventory holds is deleted.
 
+mod batches;
 mod change;
 mod claims;
 mod compare;

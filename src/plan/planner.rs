@@ -7,6 +7,7 @@
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::batches::batches;
 use super::change::{Action, Blocked, Cause, Change, Orphan, Plan, Precondition, Why};
 use super::claims::inherit_claims;
 use super::compare::{Ours, differences, ours};
@@ -73,12 +74,14 @@ fn planned(scene: &Scene<'_>) -> Plan {
         let claim = input.inventory.get(key).map(|owned| owned.claim.clone()).unwrap_or_default();
         Orphan { key: key.clone(), claim, reason: reason.clone() }
     };
+    let batches = batches(desired, input.inventory, &changes);
     Plan {
         environment: desired.environment.clone(),
         changes,
         orphaned: survey.kept.iter().map(orphan).collect(),
         blocked: survey.blocked.iter().map(|(key, reason)| Blocked { key: key.clone(), reason: reason.clone() }).collect(),
         rolling,
+        batches,
         warnings,
     }
 }

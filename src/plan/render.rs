@@ -64,6 +64,13 @@ pub fn render_text(plan: &Plan, contents: &dyn Fn(&Digest) -> Option<Arc<[u8]>>,
             page.line(YELLOW, &format!("! {}: {}", instance(&warning.key), plain(&warning.message)));
         }
     }
+    if !plan.batches.is_empty() {
+        page.line("", "\nHosts in batches, each begun when the one before is done:");
+        for (at, hosts) in plan.batches.iter().enumerate() {
+            let hosts = hosts.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+            page.line("", &format!("  {}. {hosts}", at + 1));
+        }
+    }
     if !plan.rolling.is_empty() {
         page.line("", "\nStill rolling out then:");
         plan.rolling.iter().for_each(|rolling| page.line("", &format!("  {}", rolled(rolling))));

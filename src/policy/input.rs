@@ -50,7 +50,7 @@ fn with(base: Json, more: Json) -> Json {
 
 fn plan_input(plan: &Plan) -> Json {
     // Rules see shares as the property `traffic` of a change; when a step is due is no matter of theirs.
-    let Plan { environment: _, changes, orphaned, blocked, rolling: _, warnings: _ } = plan;
+    let Plan { environment: _, changes, orphaned, blocked, rolling: _, batches: _, warnings: _ } = plan;
     json!({
         "digest": plan.digest(),
         "changes": changes.iter().map(change_input).collect::<Vec<_>>(),

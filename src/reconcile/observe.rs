@@ -203,7 +203,7 @@ async fn mark_tokens(desired: &DesiredState, providers: &Providers, observed: &m
         match provider.token(&tunnel, &id).await {
             Ok(token) => drop(present.attributes.insert(TOKEN.to_owned(), token.mark.as_attribute())),
             Err(error) => {
-                let reason = format!("its token, which files on hosts use, cannot be read: {}", told(&error));
+                let reason = format!("its token, which hosts use, cannot be read: {}", told(&error));
                 observed.insert(instance, Observed::Unknown(reason));
             }
         }

@@ -252,6 +252,7 @@ pub(super) fn failed(report: &Report, message: String) -> Condition {
         | ChangeResult::Conflict(_)
         | ChangeResult::NotBegun
         | ChangeResult::Skipped(_)
+        | ChangeResult::Behind(_)
         | ChangeResult::Done => true,
         ChangeResult::Refused(failure) => failure.retry != Retry::Stalled,
     };

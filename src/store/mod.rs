@@ -264,6 +264,7 @@ mod tests {
             orphaned: vec![],
             blocked: vec![],
             rolling: vec![],
+            batches: vec![],
             warnings: vec![],
         };
         let bundle = crate::model::Digest::of(b"bundle");

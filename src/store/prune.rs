@@ -149,6 +149,7 @@ pub(super) mod tests {
                 orphaned: vec![],
                 blocked: vec![],
                 rolling: vec![],
+                batches: vec![],
                 warnings: vec![],
             };
             let (revision, now): (Revision, DateTime<Utc>) = (revision(number), DateTime::UNIX_EPOCH);

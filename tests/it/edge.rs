@@ -20,6 +20,8 @@ mod others;
 mod queues;
 #[path = "edge/r2.rs"]
 mod r2;
+#[path = "edge/release.rs"]
+mod release;
 #[path = "edge/restart.rs"]
 mod restart;
 #[path = "edge/swap.rs"]

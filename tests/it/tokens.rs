@@ -165,7 +165,7 @@ async fn a_token_that_cannot_be_read_leaves_the_file_as_it_is_and_says_so() {
     world.proxy.inject(Method::GET, "/token", 50, denied());
     let ran = world.trunkline(&["apply"]);
     assert_eq!(ran.status, 1, "{ran:?}");
-    assert!(format!("{}{}", ran.out, ran.err).contains("its token, which files on hosts use, cannot be read"), "{ran:?}");
+    assert!(format!("{}{}", ran.out, ran.err).contains("its token, which hosts use, cannot be read"), "{ran:?}");
     assert_eq!(on_host(&world), good);
     world.proxy.reset();
     world.apply();

@@ -26,6 +26,7 @@ use crate::model::{EnvironmentId, INTERRUPTED, InstanceKey, Kind, Marker, Proper
 
 pub(super) use carry_out::carry_out;
 pub(super) use settle::settle;
+pub(super) use unit::leave_programs;
 
 /// How a thing that is not as it was applied shows an input of its.
 const MODIFIED: &str = "modified";

@@ -6,9 +6,6 @@ use std::process::{Command, Stdio};
 use super::super::output::note;
 use crate::edge;
 
-/// The release of workerd that the demo installs; the one that the tests run against.
-const WORKERD: &str = "workerd@1.20261117.1";
-
 /// Finds workerd, or installs it into the cache unless that is forbidden; `None`, having said why, where there is none.
 pub(super) fn workerd(no_install: bool) -> Option<PathBuf> {
     if let Ok(found) = edge::find_workerd(None) {
@@ -25,7 +22,7 @@ pub(super) fn workerd(no_install: bool) -> Option<PathBuf> {
         note("workerd: not found, and --no-install forbids to install it");
         return None;
     }
-    note(&format!("workerd: not found; npm installs {WORKERD} into {} (once, about 160 MB)", cache.display()));
+    note(&format!("workerd: not found; npm installs workerd@{} into {} (once, about 160 MB)", edge::WORKERD, cache.display()));
     match install(&cache) {
         Ok(()) => cached(&cache),
         Err(reason) => {
@@ -58,7 +55,7 @@ fn install(cache: &Path) -> Result<(), String> {
         std::fs::write(&manifest, "{\"private\":true}\n").map_err(|error| error.to_string())?;
     }
     let output = Command::new("npm")
-        .args(["install", "--no-audit", "--no-fund", "--ignore-scripts", "--save-exact", WORKERD])
+        .args(["install", "--no-audit", "--no-fund", "--ignore-scripts", "--save-exact", &format!("workerd@{}", edge::WORKERD)])
         .current_dir(cache)
         .stdin(Stdio::null())
         .output()

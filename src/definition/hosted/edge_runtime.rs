@@ -1,17 +1,21 @@
 //! `[edge_runtime.<name>]`: the self-hosted Workers plane of a region, on a host.
+//!
+//! Unless it is said otherwise nothing has to be on the host before: the executor puts its own program there, and that
+//! fetches the runtime.
 
 use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::service::{Service, Word, listen, name, program};
 use super::tunnel_connector::secret_file;
-use super::{HostedToml, Specs, Writing};
+use super::{Credential, HostedToml, Specs, Writing};
+use crate::definition::address;
 use crate::definition::reading::Reading;
 use crate::definition::scope::required;
 use crate::definition::selector::OnToml;
 use crate::definition::written::SecretRefToml;
-use crate::document::Placed;
-use crate::model::{Kind, ResourceName, TreeError};
+use crate::document::{Fault, Placed};
+use crate::model::{EDGE_PROGRAM, Kind, ResourceName, TreeError};
 
 /// `trunkline edge`, installed and kept as a unit. What it is deployed with is defined as for any edge: by `[edge.<name>]` with
 /// the address of its API.
@@ -30,11 +34,14 @@ pub(in crate::definition) struct EdgeRuntimeToml {
     listen: Option<Placed<String>>,
     /// Where its Workers answer; `127.0.0.1:8788` unless said otherwise.
     http: Option<Placed<String>>,
-    /// Cloudflare's runtime, below `/usr`; `/usr/local/bin/workerd` unless said otherwise.
+    /// Cloudflare's runtime, where it is on the host already, below `/usr`; unless said otherwise the edge fetches the release
+    /// that it is made for.
     workerd: Option<Placed<String>>,
+    /// The registry of npm that the runtime is fetched from; the public one unless said otherwise.
+    registry: Option<Placed<String>>,
     /// Whether its Workers may call private addresses; false unless said otherwise.
     private_network: Option<Placed<bool>>,
-    /// The program; `/usr/bin/trunkline` unless said otherwise.
+    /// The program, where it is on the host already; unless said otherwise the daemon's own is put there.
     program: Option<Placed<String>>,
     /// Its former key, when it was renamed.
     moved: Option<Placed<ResourceName>>,
@@ -65,12 +72,12 @@ impl HostedToml for EdgeRuntimeToml {
             Some(written) => writing.reading.check(written.place, listen(&written.value)),
             None => Some(default.to_owned()),
         };
-        let program = path(writing, self.program.as_ref(), "/usr/bin/trunkline");
-        let workerd = path(writing, self.workerd.as_ref(), "/usr/local/bin/workerd");
+        let program = path(writing, self.program.as_ref(), EDGE_PROGRAM);
+        let runtime = self.runtime(writing);
         let api = address(writing, self.listen.as_ref(), "127.0.0.1:8787");
         let http = address(writing, self.http.as_ref(), "127.0.0.1:8788");
-        let (Some(token), Some(program), Some(workerd), Some(api), Some(http), Some(claim)) =
-            (token, program, workerd, api, http, draft.claim.clone())
+        let (Some(token), Some(program), Some(runtime), Some(api), Some(http), Some(claim)) =
+            (token, program, runtime, api, http, draft.claim.clone())
         else {
             return Ok(Specs::new());
         };
@@ -89,9 +96,8 @@ impl HostedToml for EdgeRuntimeToml {
             Word::Ours("%S/%p"),
             Word::Ours("--token-file"),
             Word::Ours("%d/token"),
-            Word::Ours("--workerd"),
-            Word::Theirs(workerd),
         ];
+        command.extend(runtime);
         if self.private_network.as_ref().is_some_and(|private| private.value) {
             command.push(Word::Ours("--private-network"));
         }
@@ -106,7 +112,34 @@ impl HostedToml for EdgeRuntimeToml {
         };
         writing.trace("content", Some(draft.key));
         let files = [("token".to_owned(), secret_file(&file))].into();
-        let secret = ("files/token/secret".to_owned(), secret.value.clone());
-        Ok(writing.service(Kind::EdgeRuntime, text.text(), files, secret))
+        let secret = ("files/token/secret".to_owned(), Credential::Secret(secret.value.clone()));
+        let mut specs = writing.service(Kind::EdgeRuntime, text.text(), files, secret);
+        writing.trace("program", Some(self.program.as_ref().map_or(draft.key, |program| program.place)));
+        if self.program.is_none() {
+            specs.values_mut().for_each(|spec| _ = spec.fields.insert("program".to_owned(), EDGE_PROGRAM.into()));
+        }
+        Ok(specs)
+    }
+}
+
+impl EdgeRuntimeToml {
+    /// Which runtime it uses, in the words of its command line.
+    fn runtime(&self, writing: &mut Writing<'_, '_, '_>) -> Option<Vec<Word>> {
+        match (&self.workerd, &self.registry) {
+            (Some(workerd), None) => {
+                let workerd = writing.reading.check(workerd.place, program(&workerd.value))?;
+                Some(vec![Word::Ours("--workerd"), Word::Theirs(workerd)])
+            }
+            (None, None) => Some(vec![Word::Ours("--install-workerd")]),
+            (None, Some(registry)) => {
+                let registry = writing.reading.check(registry.place, address::registry(&registry.value))?;
+                Some(vec![Word::Ours("--install-workerd"), Word::Ours("--registry"), Word::Theirs(registry)])
+            }
+            (Some(workerd), Some(registry)) => {
+                let fault = Fault::new(registry.place, "where `workerd` is on the host, nothing is fetched from a registry");
+                writing.reading.fault(fault.related(workerd.place, "it is on the host").hint("keep one of them"));
+                None
+            }
+        }
     }
 }

@@ -40,7 +40,9 @@ use super::scope::{Draft, Scope};
 use super::selector::OnToml;
 use super::worker::Reference;
 use crate::document::{Absent, Decoded, Node, Place, Placed, decode};
-use crate::model::{Content, Contents, FileSpec, HostedSpec, Kind, Properties, ResourceName, TargetName, TreeError, Value};
+use crate::model::{
+    Content, Contents, FileSpec, HostedSpec, InstanceKey, Kind, Properties, ResourceName, TargetName, TreeError, Value,
+};
 
 pub(super) use container::ContainerToml;
 pub(super) use directory::DirectoryToml;
@@ -126,7 +128,7 @@ impl Writing<'_, '_, '_> {
     }
 
     /// A unit that we write ourselves, with the files that it is made of besides; it runs, and starts with the machine.
-    fn service(&mut self, kind: Kind, text: String, files: Properties, (path, secret): (String, ResourceName)) -> Specs {
+    fn service(&mut self, kind: Kind, text: String, files: Properties, (path, credential): (String, Credential)) -> Specs {
         let content = Content::of(text.as_bytes());
         self.contents.insert(content.sha256, text.into_bytes().into());
         let fields = [
@@ -136,7 +138,20 @@ impl Writing<'_, '_, '_> {
             ("state", Some("running".into())),
         ];
         let mut specs = self.finish(kind, fields);
-        specs.values_mut().for_each(|spec| _ = spec.secrets.insert(path.clone(), secret.clone()));
+        for spec in specs.values_mut() {
+            match &credential {
+                Credential::Secret(secret) => drop(spec.secrets.insert(path.clone(), secret.clone())),
+                Credential::Token(tunnel) => drop(spec.tokens.insert(path.clone(), tunnel.clone())),
+            }
+        }
         specs
     }
+}
+
+/// What only the service may read.
+enum Credential {
+    /// A secret of the environment.
+    Secret(ResourceName),
+    /// The token of a tunnel.
+    Token(InstanceKey),
 }

@@ -6,14 +6,14 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::service::{Service, Word, listen, name, program};
-use super::{HostedToml, Specs, Writing};
+use super::{Credential, HostedToml, Specs, Writing};
 use crate::definition::platform::names;
 use crate::definition::reading::Reading;
 use crate::definition::scope::required;
 use crate::definition::selector::OnToml;
 use crate::definition::written::SecretRefToml;
 use crate::document::{Fault, Placed, did_you_mean, shown};
-use crate::model::{Content, Kind, Properties, ResourceName, TreeError, Value};
+use crate::model::{Content, InstanceKey, Kind, Properties, ResourceName, TreeError, Value};
 
 /// The connector of a Cloudflare Tunnel. Its rules are at Cloudflare (`token`), or here (`tunnel`, `credentials`, `ingress`).
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -24,8 +24,9 @@ pub(in crate::definition) struct TunnelConnectorToml {
     on: Option<Placed<OnToml>>,
     /// What its unit and its folder are called after; its key unless said otherwise.
     name: Option<Placed<String>>,
-    /// The token of a tunnel whose rules are at Cloudflare, such as those that `[tunnel.<name>]` defines.
-    token: Option<Placed<SecretRefToml>>,
+    /// The token of a tunnel whose rules are at Cloudflare: `{ tunnel = "edge" }` for one that `[tunnel.edge]` defines,
+    /// `{ secret = "…" }` for any other.
+    token: Option<Placed<TokenToml>>,
     /// The id of a tunnel whose rules are here.
     tunnel: Option<Placed<String>>,
     /// The credentials file of that tunnel.
@@ -40,6 +41,17 @@ pub(in crate::definition) struct TunnelConnectorToml {
     program: Option<Placed<String>>,
     /// Its former key, when it was renamed.
     moved: Option<Placed<ResourceName>>,
+}
+
+/// Where the token of a tunnel comes from.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case", rename = "token of a tunnel")]
+#[schemars(rename = "TunnelToken")]
+enum TokenToml {
+    /// The key of a secret of this environment.
+    Secret(Placed<ResourceName>),
+    /// The key of a tunnel of this environment; a token that was rotated starts the connector anew.
+    Tunnel(Placed<ResourceName>),
 }
 
 /// Where requests lead; at least one of `hostname`, `path`.
@@ -91,30 +103,36 @@ impl HostedToml for TunnelConnectorToml {
                 writing.reading.fault(Fault::new(local, message).related(token.place, "the other way").hint(hint));
                 None
             }
+            // One of them could not be read, and that is told.
+            (None, None)
+                if ["token", "tunnel", "credentials", "ingress"].iter().any(|key| writing.draft.dropped.contains(*key)) =>
+            {
+                None
+            }
             (None, None) => {
                 let hint =
-                    "give it `token = { secret = \"…\" }`; or, with rules that are here, `tunnel`, `credentials` and `ingress`";
+                    "give it `token = { tunnel = \"…\" }`; or, with rules that are here, `tunnel`, `credentials` and `ingress`";
                 let (key, message) = (writing.draft.key, "nothing says which tunnel it is");
                 writing.reading.fault(Fault::new(key, message).label("in this table").hint(hint));
                 None
             }
         };
-        let Some(Rules { files, secret, credentials }) = rules else { return Ok(Specs::new()) };
+        let Some(Rules { files, credential, credentials }) = rules else { return Ok(Specs::new()) };
         let description = format!("Cloudflare Tunnel connector {}", writing.draft.name);
         // It opens sockets of the kernel's own to see which addresses there are.
         let lines =
             vec!["Type=notify".to_owned(), "TimeoutStartSec=60".to_owned(), "RestrictAddressFamilies=AF_NETLINK".to_owned()];
         let text = Service { description, command, credentials, lines }.text();
         writing.trace("content", Some(writing.draft.key));
-        Ok(writing.service(Kind::TunnelConnector, text, files, secret))
+        Ok(writing.service(Kind::TunnelConnector, text, files, credential))
     }
 }
 
 /// What follows from where the rules are.
 struct Rules {
     files: Properties,
-    /// The path of the field that is a secret, and the secret.
-    secret: (String, ResourceName),
+    /// The path of the field that only it may read, and what that is.
+    credential: (String, Credential),
     credentials: Vec<(&'static str, String)>,
 }
 
@@ -143,18 +161,23 @@ impl TunnelConnectorToml {
     fn remote(
         &self,
         writing: &mut Writing<'_, '_, '_>,
-        token: &Placed<SecretRefToml>,
+        token: &Placed<TokenToml>,
         folder: &str,
         command: &mut Vec<Word>,
     ) -> Option<Rules> {
-        let SecretRefToml::Secret(name) = &token.value;
-        writing.scope.secret(writing.reading, name);
+        let credential = match &token.value {
+            TokenToml::Secret(name) => {
+                writing.scope.secret(writing.reading, name);
+                Credential::Secret(name.value.clone())
+            }
+            TokenToml::Tunnel(name) => Credential::Token(tunnel(writing, name)?),
+        };
         command.push(Word::Ours("run"));
         self.protocol(writing, command);
         command.extend([Word::Ours("--token-file"), Word::Ours("%d/token")]);
         let path = format!("{folder}/token");
         let files = [("token".to_owned(), secret_file(&path))].into();
-        Some(Rules { files, secret: ("files/token/secret".to_owned(), name.value.clone()), credentials: vec![("token", path)] })
+        Some(Rules { files, credential: ("files/token/secret".to_owned(), credential), credentials: vec![("token", path)] })
     }
 
     fn here(&self, writing: &mut Writing<'_, '_, '_>, claim: &str, folder: &str, command: &mut Vec<Word>) -> Option<Rules> {
@@ -197,10 +220,24 @@ impl TunnelConnectorToml {
         ]);
         Some(Rules {
             files,
-            secret: ("files/credentials/secret".to_owned(), name.value.clone()),
+            credential: ("files/credentials/secret".to_owned(), Credential::Secret(name.value.clone())),
             credentials: vec![("credentials.json", secret), ("config.yml", config)],
         })
     }
+}
+
+/// Where a tunnel of this environment is.
+fn tunnel(writing: &mut Writing<'_, '_, '_>, name: &Placed<ResourceName>) -> Option<InstanceKey> {
+    let address = writing.scope.refer(writing.reading, Kind::Tunnel, name)?;
+    // One that is nowhere is at fault by itself.
+    let targets = writing.scope.defined(Kind::Tunnel, &name.value)?.targets?;
+    if targets.len() > 1 {
+        let list = targets.iter().map(|target| format!("`{target}`")).collect::<Vec<_>>().join(", ");
+        let message = format!("`tunnel.{}` is on {list}, and each has a token of its own", name.value);
+        writing.reading.fault(Fault::new(name.place, message).hint("give the tunnel one target by `on`"));
+        return None;
+    }
+    Some(address.on(targets.first()?.clone()))
 }
 
 /// A file that holds a secret, which stands beside it.

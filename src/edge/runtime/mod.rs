@@ -24,6 +24,7 @@ pub(super) mod track;
 pub use guard::{LEAD_VERB, lead_group};
 pub use locate::find_workerd;
 
+pub(super) use locate::version_of;
 pub(super) use supervisor::{Entry, PrepareError, Settings, Supervisor};
 
 /// A process that ran for this long starts a new series of attempts when it ends.

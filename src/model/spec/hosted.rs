@@ -77,6 +77,9 @@ impl HostedSpec {
 /// The field of what starts a thing anew when it changes: files and secrets, by their addresses.
 pub const RESTART_ON: &str = "restart_on";
 
+/// Where the executor of this release puts its own program, for the edges on its host: it is the same program.
+pub const EDGE_PROGRAM: &str = concat!("/usr/local/lib/trunkline/", env!("CARGO_PKG_VERSION"), "/trunkline");
+
 /// What a container can ask for that gives it the host, by the words that allow it in the daemon's settings.
 pub const DANGERS: [&str; 7] = ["privileged", "host_network", "host_pid", "cap_add", "devices", "docker_socket", "host_folders"];
 

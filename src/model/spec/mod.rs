@@ -19,7 +19,7 @@ use super::name::ResourceName;
 use super::value::{Pending, Properties, SecretMark, TOKEN, Value};
 
 pub use file::{FileSpec, placeholder, token_label};
-pub use hosted::{DANGERS, HostedSpec, RESTART_ON};
+pub use hosted::{DANGERS, EDGE_PROGRAM, HostedSpec, RESTART_ON};
 pub use platform::PlatformSpec;
 pub use rollout::{Probe, Rollout, TRAFFIC, traffic, with_traffic};
 pub use worker::{Assets, Binding, Migration, Module, ModuleType, Purge, PurgeMode, Route, WorkerSpec};

@@ -10,6 +10,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
 
 use futures_util::future::{join, join_all};
 use serde::Serialize;
@@ -29,6 +30,8 @@ pub(super) struct Account {
     pub(super) id: String,
     /// Ids of zones by name, once found; shared by all that look at this account.
     pub(super) zones: Arc<Zones>,
+    /// When this pass began to look: a zone that was not found since is not looked up again.
+    pub(super) since: Instant,
     /// The server has no `workers/workers`: older edges.
     without_workers: AtomicBool,
     /// Held while a rule of a ruleset is written: where it stands depends on the others.
@@ -38,7 +41,7 @@ pub(super) struct Account {
 impl Account {
     /// The account `id`, of which `zones` are known.
     pub(super) fn new(id: String, zones: Arc<Zones>) -> Self {
-        Self { id, zones, without_workers: AtomicBool::new(false), rules: tokio::sync::Mutex::default() }
+        Self { id, zones, since: Instant::now(), without_workers: AtomicBool::new(false), rules: tokio::sync::Mutex::default() }
     }
 
     /// A path below the account.

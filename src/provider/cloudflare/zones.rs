@@ -2,9 +2,9 @@
 //!
 //! Goes in: the name of a zone. Comes out: its id, which every call about something in it needs.
 //!
-//! **Invariant:** whoever asks while a lookup is under way is given what that one finds, good or bad. An id is forgotten
-//! after an hour, and as soon as the API takes no call for it: a zone that was taken out of the account and added again has
-//! another one.
+//! **Invariant:** whoever asks while a lookup is under way is given what that one finds, good or bad; and what a pass did not
+//! find it does not look for again, whichever of its lists asks next. An id is forgotten after an hour, and as soon as the API
+//! takes no call for it: a zone that was taken out of the account and added again has another one.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -86,13 +86,12 @@ pub(super) async fn within<T, F: Future<Output = Result<T, Fault>>>(
 /// The id of a zone, and when it was found.
 async fn found(client: &Client, account: &Account, zone: &str) -> Result<(String, Instant), Fault> {
     Grammar::Zone.check(zone).map_err(Fault::own)?;
-    let asked = Instant::now();
     let place = account.zones.place(zone);
     let mut known = place.lock().await;
     match &*known {
         Some(Found { at, id: Ok(id) }) if at.elapsed() < REMEMBERED => return Ok((id.clone(), *at)),
-        // Who asked at the same time is answered by the same call.
-        Some(Found { at, id: Err(fault) }) if *at >= asked => return Err(fault.again()),
+        // Once in a pass is enough; another may find it.
+        Some(Found { at, id: Err(fault) }) if *at >= account.since => return Err(fault.again()),
         _ => {}
     }
     let looked_up = look_up(client, account, zone).await;

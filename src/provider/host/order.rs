@@ -9,7 +9,7 @@ use crate::model::{
     SecretResolver, Spec, TOKEN, token_label,
 };
 use crate::plan::{Action, resolve_pending};
-use crate::provider::{Order, ProviderError, Receipt};
+use crate::provider::{Order, ProviderError, Receipt, Token};
 
 /// The positions of those of `orders` that the one at `at` comes after: all changes of those instances that stand before it.
 pub(super) fn before(orders: &[Order], at: usize) -> Vec<usize> {
@@ -72,6 +72,10 @@ fn wanted(order: &Order, hosted: &HostedSpec, fields: Properties, secrets: &dyn 
         })?;
         values.insert(path.clone(), Payload::new(value));
     }
+    for (path, tunnel) in hosted.tokens.iter().filter(|(path, _)| !path.starts_with(RESTART_ON)) {
+        let token = token(order, &hosted.claim, &tunnel.address.name)?;
+        values.insert(path.clone(), Payload::new(token.value.clone()));
+    }
     Ok(Wanted { fields, contents, values })
 }
 
@@ -119,13 +123,17 @@ fn values(order: &Order, file: &FileSpec, secrets: &dyn SecretResolver) -> Resul
         values.insert(name.to_string(), value);
     }
     for tunnel in file.tokens.keys() {
-        let token = order.tokens.get(tunnel).ok_or_else(|| {
-            let message = format!("`{}` needs the token of `tunnel.{tunnel}`, which was not read", file.path);
-            ProviderError::new(message, Retry::Transient)
-        })?;
+        let token = token(order, &file.path, tunnel)?;
         values.insert(token_label(tunnel), token.value.clone());
     }
     Ok(values)
+}
+
+/// The token of a tunnel that `user` needs.
+fn token<'a>(order: &'a Order, user: &str, tunnel: &ResourceName) -> Result<&'a Token, ProviderError> {
+    order.tokens.get(tunnel).ok_or_else(|| {
+        ProviderError::new(format!("`{user}` needs the token of `tunnel.{tunnel}`, which was not read"), Retry::Transient)
+    })
 }
 
 /// The properties with what stands for each token that was read.

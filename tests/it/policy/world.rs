@@ -138,8 +138,15 @@ impl World {
             secrets: BTreeMap::new(),
             policies: BTreeMap::new(),
         };
-        let plan =
-            Plan { environment, changes, orphaned: Vec::new(), blocked: Vec::new(), rolling: Vec::new(), warnings: Vec::new() };
+        let plan = Plan {
+            environment,
+            changes,
+            orphaned: Vec::new(),
+            blocked: Vec::new(),
+            rolling: Vec::new(),
+            batches: Vec::new(),
+            warnings: Vec::new(),
+        };
         let (kind, budget, acknowledged) = (RunKind::Apply, Budget::default(), BTreeSet::new());
         Self { desired, plan, kind, budget, owned: 0, acknowledged }
     }

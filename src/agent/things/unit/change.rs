@@ -8,6 +8,7 @@ use rustix::fs::{Mode, OFlags, openat};
 
 use super::super::{Ended, Work};
 use super::parts::{self, Replaced, text};
+use super::program;
 use super::systemctl::{Shown, show, systemctl, verify};
 use super::undo::undo;
 use super::wait::wait;
@@ -21,6 +22,8 @@ pub(super) struct Step<'a> {
     pub(super) work: &'a Work,
     /// What of its files was written or removed.
     pub(super) replaced: Vec<Replaced>,
+    /// Its program was put on the host.
+    placed: bool,
     /// What systemd said before.
     pub(super) before: Shown,
     /// It is started or started anew.
@@ -50,13 +53,20 @@ pub(in crate::agent::things) fn change(site: &mut Site<'_>, works: &[Work]) -> V
         .iter()
         .map(|work| {
             let before = before.get(&work.claim).cloned().unwrap_or_default();
-            Step { work, replaced: Vec::new(), before, started: false, warnings: Vec::new() }
+            Step { work, replaced: Vec::new(), placed: false, before, started: false, warnings: Vec::new() }
         })
         .collect();
     let fail = |outcomes: &mut Vec<Option<Stop>>, at: usize, stop: Stop| outcomes[at] = Some(stop);
 
+    // Before the check: it looks whether there is a program.
+    for (at, placed) in program::place(site, works) {
+        match placed {
+            Ok(placed) => steps[at].placed = placed,
+            Err(fault) => fail(&mut outcomes, at, fault.into()),
+        }
+    }
     for (at, fault) in check(site, works) {
-        fail(&mut outcomes, at, fault.into());
+        outcomes[at].get_or_insert(fault.into());
     }
     for at in (0..steps.len()).filter(|at| works[*at].wanted.is_none()) {
         if let Err(fault) = leave(&steps[at]) {
@@ -198,7 +208,7 @@ fn enable(step: &Step<'_>) -> Result<(), Fault> {
 fn begin(step: &mut Step<'_>) -> Result<(), Fault> {
     let name = step.work.claim.as_str();
     let state = step.before.state();
-    let is_new = step.is_rewritten() || step.work.is_outdated();
+    let is_new = step.is_rewritten() || step.placed || step.work.is_outdated();
     if state == "failed" {
         // A limit of starts that it ran into must not keep it from this one.
         systemctl(&["reset-failed"], [name])?;

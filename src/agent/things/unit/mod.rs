@@ -8,6 +8,7 @@
 
 mod change;
 mod parts;
+mod program;
 mod systemctl;
 mod undo;
 mod wait;
@@ -23,6 +24,7 @@ use crate::model::{Properties, Value};
 use systemctl::{Shown, show};
 
 pub(super) use change::change;
+pub(in crate::agent) use program::leave as leave_programs;
 
 /// Where the text of a unit stands.
 const FOLDER: &str = "/etc/systemd/system";
@@ -69,6 +71,7 @@ fn one(eyes: &Eyes<'_>, sought: &Sought<'_>, shown: &Shown) -> Look {
         }
     }
     fields.extend(parts::look(eyes, sought)?.map(|files| ("files".to_owned(), files)));
+    fields.extend(program::look(eyes, sought)?.map(|program| (program::FIELD.to_owned(), program)));
     if let Some(enabled) = sought.asks("enabled") {
         let said = match shown.get("UnitFileState") {
             "enabled" | "enabled-runtime" | "alias" => Some(Value::Bool(true)),

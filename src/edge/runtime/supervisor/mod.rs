@@ -20,7 +20,7 @@ use crate::edge::disk::Disk;
 use crate::edge::front::Table;
 use crate::edge::record::State;
 use crate::edge::seal::Seal;
-use crate::edge::{EdgeError, INSTALL_HINT};
+use crate::edge::{AWAITED_HINT, EdgeError, INSTALL_HINT};
 
 use super::config::Config;
 use super::generation::Generation;
@@ -144,6 +144,7 @@ impl Supervisor {
                 (Some(Engine { workerd, version, data, store, candidate, tried, guard }), String::new())
             }
             Err(EdgeError::WorkerdMissing) => (None, INSTALL_HINT.to_owned()),
+            Err(EdgeError::WorkerdAwaited) => (None, AWAITED_HINT.to_owned()),
             Err(error) => return Err(error),
         };
         let state = Arc::new(State::default());
