@@ -101,6 +101,6 @@ pub(super) const FIELDS: &[Field] = &[
     refused(
         WORKER,
         "dispatch_namespace",
-        "a Worker in a dispatch namespace has no versions, routes or crons, and is not supported yet; one that dispatches to it binds `dispatch_namespace`",
+        "such Workers are a platform's customers', uploaded when they ask and not by a commit, and have neither versions nor routes; the namespace is a kind, and the Worker that dispatches to it binds `dispatch_namespace`",
     ),
 ];
