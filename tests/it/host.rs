@@ -7,4 +7,5 @@ mod kill;
 mod refusals;
 mod secret_files;
 pub(crate) mod stage;
+mod too_large;
 mod units;
