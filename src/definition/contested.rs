@@ -32,8 +32,12 @@ pub fn contested(states: &[&DesiredState], read: &dyn Fn(&str) -> Option<Arc<[u8
                 match owners.get(&claim) {
                     Some((owner, origin, _)) if owner.address.environment != key.address.environment => {
                         let (_, what, name) = claim;
-                        let message =
-                            format!("`{}` and `{}` both claim the {what} `{}` at one place", owner.address, key.address, shown(&name));
+                        let message = format!(
+                            "`{}` and `{}` both claim the {what} `{}` at one place",
+                            owner.address,
+                            key.address,
+                            shown(&name)
+                        );
                         let label = format!("claimed again, on `{}`", key.target);
                         faults.push(fault(read, &wanted.origin, (origin, "claimed here"), (message, label)));
                         // Whose name it is, its paths are.

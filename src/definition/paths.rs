@@ -35,7 +35,9 @@ pub(super) fn paths(spec: &Spec) -> Vec<(String, Stands)> {
 
 /// The folders that lead to a path, the nearest first.
 pub(super) fn folders(path: &str) -> impl Iterator<Item = &str> {
-    std::iter::successors(Some(path), |path| path.rsplit_once('/').map(|(folder, _)| folder)).skip(1).filter(|folder| !folder.is_empty())
+    std::iter::successors(Some(path), |path| path.rsplit_once('/').map(|(folder, _)| folder))
+        .skip(1)
+        .filter(|folder| !folder.is_empty())
 }
 
 #[cfg(test)]

@@ -17,9 +17,9 @@ use std::fmt::Write as _;
 use std::sync::Mutex;
 
 use judge::{Judge, Verdict, holds, names};
-use trunkline::model::Bundle;
 use list::{Form, HOLE, payloads};
 use places::{Place, places};
+use trunkline::model::Bundle;
 
 /// Fields of the schema in which no text at all is legitimate: numbers, of which it does not say so, and `ignore` of kinds
 /// without a field that can be left as it is.
@@ -70,7 +70,10 @@ fn is_there((field, is_unchanged): (&str, bool), value: &str, accepted: &(Bundle
         // A number, or one of a closed list.
         "environment.sync.interval" | "environment.sync.drift" | "worker.*.rollout.interval" | "worker.*.exports.*.state" => true,
         // Parts of it are: a name and an address, the lines of an armor, the sort of a key and the key.
-        "host.*.connect" => names(&accepted.0, value.trim_start_matches("ssh://deploy@")) || holds(accepted, value.trim_start_matches("ssh://deploy@")),
+        "host.*.connect" => {
+            names(&accepted.0, value.trim_start_matches("ssh://deploy@"))
+                || holds(accepted, value.trim_start_matches("ssh://deploy@"))
+        }
         "secret.*.age" | "host.*.host_key" => true,
         field if field.ends_with(".vars.<key>") => true,
         field if field.ends_with(".<key>") || field.ends_with(".moved") => names(&accepted.0, value) || holds(accepted, value),

@@ -49,9 +49,7 @@ async fn what_is_too_large_is_refused_before_it_is_sent_and_the_large_ones_are_n
         elevate: false,
         state: "/nonexistent".into(),
     };
-    for (way, name) in
-        [(Connect::Agent { name: "fra1".parse().unwrap() }, "fra1"), (Connect::Ssh(ssh), "ssh://host.invalid")]
-    {
+    for (way, name) in [(Connect::Agent { name: "fra1".parse().unwrap() }, "fra1"), (Connect::Ssh(ssh), "ssh://host.invalid")] {
         let stage = stage(way);
         let sizes =
             [("small", 10), ("large", 5_000), ("huge", 20_480), ("a", 100), ("b", 101), ("c", 102), ("d", 103), ("none", 0)];

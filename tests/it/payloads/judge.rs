@@ -54,9 +54,7 @@ impl Judge {
         }
         faults.retain(|fault| fault.severity == Severity::Error);
         match resolution.bundle {
-            Some(bundle) if faults.is_empty() => {
-                Ok(Verdict::Accepted(Box::new((bundle, format!("{:?}", resolution.builds)))))
-            }
+            Some(bundle) if faults.is_empty() => Ok(Verdict::Accepted(Box::new((bundle, format!("{:?}", resolution.builds))))),
             _ => shown(&faults, file, &read).map(|()| Verdict::Refused),
         }
     }
@@ -133,9 +131,8 @@ pub(super) fn holds((bundle, builds): &(Bundle, String), value: &str) -> bool {
     let mut texts = BTreeSet::new();
     gather(&serde_json::to_value(&bundle.desired).unwrap(), &mut texts);
     let json = serde_json::to_string(value).unwrap();
-    let within = |bytes: &[u8]| {
-        bundle.contents.values().any(|content| content.windows(bytes.len().max(1)).any(|window| window == bytes))
-    };
+    let within =
+        |bytes: &[u8]| bundle.contents.values().any(|content| content.windows(bytes.len().max(1)).any(|window| window == bytes));
     // What is trimmed is no other text.
     texts.contains(value)
         || texts.contains(value.trim())

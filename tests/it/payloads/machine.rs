@@ -95,9 +95,9 @@ fn lands(field: &str, key: &str, value: &str) -> Option<Lands> {
         "directory.*.path" => Some(Lands::Directory(text)),
         "unit.*.content" => file(format!("/etc/systemd/system/{key}.service"), text),
         "unit.*.vars.*" => Some(Lands::Ran(vec![key.to_owned(), text.clone(), "end".to_owned()], text)),
-        "tunnel_connector.*.ingress.[].hostname" | "tunnel_connector.*.ingress.[].path" | "tunnel_connector.*.ingress.[].service" => {
-            Some(Lands::Configured(text))
-        }
+        "tunnel_connector.*.ingress.[].hostname"
+        | "tunnel_connector.*.ingress.[].path"
+        | "tunnel_connector.*.ingress.[].service" => Some(Lands::Configured(text)),
         "container.*.command.[]" => Some(Lands::Command(text)),
         "container.*.entrypoint" => option("entrypoint"),
         "container.*.workdir" => option("workdir"),
@@ -139,7 +139,12 @@ fn cases() -> (String, Vec<Case>) {
             }
             text.push_str(&definition);
             let lands = lands(&field, &key, &value).unwrap();
-            cases.push(Case { name: format!("{field}, {name}, {form:?}"), key, lands, may_be_refused: field == "unit.*.content" });
+            cases.push(Case {
+                name: format!("{field}, {name}, {form:?}"),
+                key,
+                lands,
+                may_be_refused: field == "unit.*.content",
+            });
         }
     }
     (text, cases)
@@ -168,7 +173,9 @@ fn what_is_accepted_is_one_argument_or_the_content_on_a_machine() {
     let (text, cases) = cases();
     assert!(cases.len() > 200, "only {} cases", cases.len());
     let site = Site::new("");
-    for (path, program) in [("/usr/local/bin/record", RECORD), ("/usr/local/sbin/docker", DOCKER), ("/usr/bin/cloudflared", CLOUDFLARED)] {
+    for (path, program) in
+        [("/usr/local/bin/record", RECORD), ("/usr/local/sbin/docker", DOCKER), ("/usr/bin/cloudflared", CLOUDFLARED)]
+    {
         site.host.write(path, program);
         site.host.run(&["chmod", "755", path]);
     }
@@ -187,11 +194,8 @@ fn what_is_accepted_is_one_argument_or_the_content_on_a_machine() {
     let ran = site.trunkline_with(&["TRUNKLINE_CONFIG=/root/daemon.toml"], &["apply"]);
     let said = format!("{}\n{}", ran.out, ran.err);
 
-    let units: Vec<String> = cases
-        .iter()
-        .filter(|case| matches!(case.lands, Lands::Ran(..)))
-        .map(|case| format!("{}.service", case.key))
-        .collect();
+    let units: Vec<String> =
+        cases.iter().filter(|case| matches!(case.lands, Lands::Ran(..))).map(|case| format!("{}.service", case.key)).collect();
     assert!(units.len() > 20, "only {} units", units.len());
     let start: Vec<&str> = ["systemctl", "start"].into_iter().chain(units.iter().map(String::as_str)).collect();
     let started = site.host.try_run(&start);
@@ -199,22 +203,25 @@ fn what_is_accepted_is_one_argument_or_the_content_on_a_machine() {
 
     let (ran, made) = (recorded(&site, "/root/recorded"), recorded(&site, "/root/made"));
     let by_key: BTreeMap<&str, &Recorded> = ran.iter().map(|one| (one.words[0].as_str(), one)).collect();
-    let container = |key: &str| made.iter().find(|one| one.words.iter().any(|word| *word == format!("--name={key}.trunkline-next")));
+    let container =
+        |key: &str| made.iter().find(|one| one.words.iter().any(|word| *word == format!("--name={key}.trunkline-next")));
     let mut wrong = String::new();
     for Case { name, key, lands, may_be_refused } in &cases {
         let found = match lands {
-            Lands::File(path, bytes) => site.host.try_run(&["cat", "--", path]).stdout == *bytes && {
-                !bytes.is_empty() || site.host.try_run(&["test", "-f", path]).status.success()
-            },
+            Lands::File(path, bytes) => {
+                site.host.try_run(&["cat", "--", path]).stdout == *bytes && {
+                    !bytes.is_empty() || site.host.try_run(&["test", "-f", path]).status.success()
+                }
+            }
             Lands::Directory(path) => site.host.try_run(&["test", "-d", path]).status.success(),
             Lands::Validated(words) => by_key.get(key.as_str()).is_some_and(|one| {
                 let [.., candidate] = one.words.as_slice() else { return false };
                 let expected: Vec<String> = words.iter().map(|word| word.replace("{}", candidate)).collect();
                 one.words[..one.words.len() - 1] == expected && candidate.starts_with("/srv/")
             }),
-            Lands::Ran(words, variable) => by_key
-                .get(key.as_str())
-                .is_some_and(|one| one.words == *words && one.variable.as_ref() == Some(variable)),
+            Lands::Ran(words, variable) => {
+                by_key.get(key.as_str()).is_some_and(|one| one.words == *words && one.variable.as_ref() == Some(variable))
+            }
             Lands::Option(option) => container(key).is_some_and(|one| one.words.contains(option)),
             Lands::Command(argument) => container(key).is_some_and(|one| {
                 let at = one.words.iter().position(|word| word == "registry.example.com/box:1");
@@ -244,10 +251,49 @@ fn what_is_accepted_is_one_argument_or_the_content_on_a_machine() {
     assert_eq!(site.unit("canary.service", "MainPID"), canary);
     assert!(!site.host.try_run(&["test", "-e", CANARY]).status.success(), "a payload was run");
     let new = site.host.run(&[
-        "find", "/", "-xdev", "-newer", "/root/before", "-type", "f", "-not", "-path", "/proc/*", "-not", "-path", "/sys/*",
-        "-not", "-path", "/srv/*", "-not", "-path", "/root/*", "-not", "-path", "/var/lib/trunkline/*", "-not", "-path",
-        "/var/log/*", "-not", "-path", "/etc/trunkline/*", "-not", "-path", "/etc/systemd/system/k*", "-not", "-path",
-        "/etc/systemd/system/trunkline-*", "-not", "-path", "/run/*", "-not", "-path", "/var/lib/systemd/*", "-not", "-path", "/var/cache/*",
+        "find",
+        "/",
+        "-xdev",
+        "-newer",
+        "/root/before",
+        "-type",
+        "f",
+        "-not",
+        "-path",
+        "/proc/*",
+        "-not",
+        "-path",
+        "/sys/*",
+        "-not",
+        "-path",
+        "/srv/*",
+        "-not",
+        "-path",
+        "/root/*",
+        "-not",
+        "-path",
+        "/var/lib/trunkline/*",
+        "-not",
+        "-path",
+        "/var/log/*",
+        "-not",
+        "-path",
+        "/etc/trunkline/*",
+        "-not",
+        "-path",
+        "/etc/systemd/system/k*",
+        "-not",
+        "-path",
+        "/etc/systemd/system/trunkline-*",
+        "-not",
+        "-path",
+        "/run/*",
+        "-not",
+        "-path",
+        "/var/lib/systemd/*",
+        "-not",
+        "-path",
+        "/var/cache/*",
     ]);
     assert_eq!(new.lines().collect::<Vec<_>>(), ["/etc/cron.d/x"], "only what a definition names as its path");
 }

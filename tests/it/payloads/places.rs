@@ -62,7 +62,8 @@ impl Table {
         let is_of_hosts = hosts::TABLES.iter().any(|table| table.name == *name);
         let (file, target) = if is_of_hosts { (ENVIRONMENT, "here") } else { (ENVIRONMENT, "main") };
         let file = if *name == "host" { "fleet/place.toml" } else { file };
-        let mut lines: Vec<(String, String)> = fields.iter().map(|(field, line)| (format!("*.{field}"), (*line).to_owned())).collect();
+        let mut lines: Vec<(String, String)> =
+            fields.iter().map(|(field, line)| (format!("*.{field}"), (*line).to_owned())).collect();
         let mut add = |field: &str, line: String| lines.push((field.to_owned(), line));
         if *is_resource {
             add("*.moved", "moved = \"former◆\"".to_owned());
@@ -109,7 +110,8 @@ pub(super) const FILES: [(&str, &str); 9] = [
     ("w/wrangler.toml", "name = \"x\"\nmain = \"index.js\"\n"),
 ];
 
-const UNIT: &str = "[Service]\nType=oneshot\nExecStart=/usr/local/bin/record {{ vars.k }} {{ vars.v }} end\nEnvironment=V={{ vars.v }}\n";
+const UNIT: &str =
+    "[Service]\nType=oneshot\nExecStart=/usr/local/bin/record {{ vars.k }} {{ vars.v }} end\nEnvironment=V={{ vars.v }}\n";
 
 /// What the places refer to; what of the platform they name, where `whole` says so.
 pub(super) fn around(whole: bool) -> MemoryTree {

@@ -21,8 +21,23 @@ print 'Linux ', 'ARCH', "\n";
 
 /// Words of commands that no definition says.
 const OWN: [&str; 17] = [
-    EXECUTOR_VERB, "--state", "--root", "--", "uname", "-sm", "sha256sum", "mkdir", "-p", "-m", "0700", "dd", "bs=1M", "conv=fsync",
-    "status=none", "rm", "-f",
+    EXECUTOR_VERB,
+    "--state",
+    "--root",
+    "--",
+    "uname",
+    "-sm",
+    "sha256sum",
+    "mkdir",
+    "-p",
+    "-m",
+    "0700",
+    "dd",
+    "bs=1M",
+    "conv=fsync",
+    "status=none",
+    "rm",
+    "-f",
 ];
 
 /// A host that was accepted.

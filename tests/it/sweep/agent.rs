@@ -44,13 +44,17 @@ impl Scene {
         std::fs::create_dir(world.path("tmp")).unwrap();
         std::fs::create_dir(world.path("machine")).unwrap();
         wrap_git(&world);
-        std::fs::write(world.path("daemon.toml"), format!("[agents]\nlisten = \"{address}\"\naddress = \"{address}\"\n")).unwrap();
+        std::fs::write(world.path("daemon.toml"), format!("[agents]\nlisten = \"{address}\"\naddress = \"{address}\"\n"))
+            .unwrap();
         let policy = format!("roots = [\"/etc\"]\nheal_after = \"1s\"\nroot = {:?}\n", world.path("machine"));
         std::fs::write(world.path("policy.toml"), policy).unwrap();
         world.write("trunkline.toml", "format = 1\n");
         world.write("fleet/hosts.toml", "[host.fra1]\nconnect = \"agent\"\n");
         world.write("environments/production/secrets.toml", "");
-        world.write("files/engine.conf", "short = {{ secret(\"short\") }}\nlong = {{ secret(\"long\") }}\nquoted = {{ secret(\"quoted\") }}\n");
+        world.write(
+            "files/engine.conf",
+            "short = {{ secret(\"short\") }}\nlong = {{ secret(\"long\") }}\nquoted = {{ secret(\"quoted\") }}\n",
+        );
         world.write(
             PRODUCTION,
             "[environment]\ndigest_key = { secret = \"digest-key\" }\n\n[environment.sync]\ninterval = \"1s\"\n\n[file.engine]\n\
@@ -234,7 +238,8 @@ async fn no_planted_secret_leaves_its_place_on_the_way_to_an_agent_and_on_its_ho
     let files = folder(&scene.world.path(""), &|path| scene.may_hold(path).map(|(kind, _)| kind));
     let (mut hits, mut belonging) = (BTreeSet::new(), BTreeSet::new());
     for Sink { kind, place, bytes } in scene.sinks.iter().chain(&files) {
-        let belongs = files.iter().any(|file| file.place == *place) && scene.may_hold(Path::new(place)).is_some_and(|(_, may)| may);
+        let belongs =
+            files.iter().any(|file| file.place == *place) && scene.may_hold(Path::new(place)).is_some_and(|(_, may)| may);
         for hit in scene.needles.search(bytes) {
             match place.rsplit('/').next() {
                 _ if belongs => _ = belonging.insert(place.clone()),

@@ -34,7 +34,14 @@ pub struct ChannelOptions {
 
 impl Default for ChannelOptions {
     fn default() -> Self {
-        Self { executor: "/proc/self/exe".into(), ssh_config: None, ssh_key: None, known_hosts: None, concurrency: 16, request_bytes: usize::MAX }
+        Self {
+            executor: "/proc/self/exe".into(),
+            ssh_config: None,
+            ssh_key: None,
+            known_hosts: None,
+            concurrency: 16,
+            request_bytes: usize::MAX,
+        }
     }
 }
 

@@ -30,7 +30,8 @@ pub(super) fn fits(host: &dyn Display, request: &Request, most: usize) -> Result
     }
     let mut heaviest: Vec<(&InstanceKey, usize)> = weights.into_iter().filter(|(_, weight)| *weight > 0).collect();
     heaviest.sort_by_key(|(_, weight)| std::cmp::Reverse(*weight));
-    let named: Vec<String> = heaviest.iter().take(NAMED).map(|(key, weight)| format!("{} ({})", key.address, bytes(*weight))).collect();
+    let named: Vec<String> =
+        heaviest.iter().take(NAMED).map(|(key, weight)| format!("{} ({})", key.address, bytes(*weight))).collect();
     let more = match heaviest.len().saturating_sub(NAMED) {
         0 => String::new(),
         more => format!(" and {more} more"),
@@ -54,9 +55,9 @@ fn weight(order: &Order) -> usize {
             FileTask::Write(write) => write.bytes.expose().len(),
             FileTask::Delete => 0,
         },
-        Ordered::Thing(order) => order.wanted.as_ref().map_or(0, |wanted| {
-            all(&mut wanted.contents.values()) + all(&mut wanted.values.values())
-        }),
+        Ordered::Thing(order) => {
+            order.wanted.as_ref().map_or(0, |wanted| all(&mut wanted.contents.values()) + all(&mut wanted.values.values()))
+        }
     }
 }
 

@@ -54,10 +54,7 @@ pub(super) const TABLES: &[Table] = &[
             ("source", "[file.KEY]\npath = \"/srv/KEY\"\nsource = \"f/source◆\""),
             ("template", "[file.KEY]\npath = \"/srv/KEY\"\ntemplate = \"f/template◆\"\nvars = { v = 1 }"),
             ("validate.[]", "validate = [\"/usr/local/bin/record\", \"KEY\", \"x◆y\", \"{}\"]"),
-            (
-                "vars.<key>",
-                "[file.KEY]\npath = \"/srv/KEY\"\ntemplate = \"f/template\"\nvars = { v = 1, \"w◆\" = 2 }",
-            ),
+            ("vars.<key>", "[file.KEY]\npath = \"/srv/KEY\"\ntemplate = \"f/template\"\nvars = { v = 1, \"w◆\" = 2 }"),
             ("vars.*", "[file.KEY]\npath = \"/srv/KEY\"\ntemplate = \"f/template\"\nvars = { v = \"x◆y\" }"),
         ],
         is_resource: true,

@@ -12,7 +12,11 @@ pub(super) const TABLES: &[Table] = &[
     },
     Table {
         name: "cloudflare",
-        needs: &["account_id = \"1123456789abcdef0123456789abcdef\"", "api_token = { secret = \"s\" }", "endpoint = \"https://x\""],
+        needs: &[
+            "account_id = \"1123456789abcdef0123456789abcdef\"",
+            "api_token = { secret = \"s\" }",
+            "endpoint = \"https://x\"",
+        ],
         fields: &[
             ("account_id", "account_id = \"2123456789abcdef0123456789abcdef◆\""),
             ("api_token.credential", "api_token = { credential = \"cf◆\" }"),
@@ -87,7 +91,9 @@ pub(super) const TABLES: &[Table] = &[
     },
     Table {
         name: "hyperdrive",
-        needs: &["origin = { scheme = \"postgres\", host = \"a.example.com\", database = \"d\", user = \"u\", password = { secret = \"s\" } }"],
+        needs: &[
+            "origin = { scheme = \"postgres\", host = \"a.example.com\", database = \"d\", user = \"u\", password = { secret = \"s\" } }",
+        ],
         fields: &[
             ("mtls.ca", "mtls = { ca = \"client◆\", sslmode = \"verify-full\" }"),
             ("mtls.certificate", "mtls = { certificate = \"client◆\" }"),
@@ -126,18 +132,12 @@ pub(super) const TABLES: &[Table] = &[
         name: "tunnel",
         needs: &[],
         fields: &[
-            (
-                "ingress.[].hostname",
-                "ingress = [{ hostname = \"x◆.example.com\", service = \"http://localhost:80\" }]",
-            ),
+            ("ingress.[].hostname", "ingress = [{ hostname = \"x◆.example.com\", service = \"http://localhost:80\" }]"),
             (
                 "ingress.[].path",
                 "ingress = [{ hostname = \"x.example.com\", path = \"^/x◆y\", service = \"http://localhost:80\" }]",
             ),
-            (
-                "ingress.[].service",
-                "ingress = [{ hostname = \"x.example.com\", service = \"http://localhost/x◆y\" }]",
-            ),
+            ("ingress.[].service", "ingress = [{ hostname = \"x.example.com\", service = \"http://localhost/x◆y\" }]"),
             ("name", "name = \"KEY◆\""),
         ],
         is_resource: true,
@@ -178,11 +178,7 @@ pub(super) const TABLES: &[Table] = &[
         ignores: None,
     },
     Table {
-        name: "dispatch_namespace",
-        needs: &[],
-        fields: &[("name", "name = \"spaces◆\"")],
-        is_resource: true,
-        ignores: None,
+        name: "dispatch_namespace", needs: &[], fields: &[("name", "name = \"spaces◆\"")], is_resource: true, ignores: None
     },
     Table {
         name: "dns",

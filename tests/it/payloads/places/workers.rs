@@ -29,10 +29,7 @@ pub(super) const TABLES: &[Table] = &[Table {
         ("bindings.*.service", "bindings = { B = { service = \"other◆\" } }"),
         ("bindings.*.vpc_service", "bindings = { B = { vpc_service = \"engine◆\" } }"),
         ("bindings.*.worker", "bindings = { B = { durable_object = \"Room\", worker = \"other◆\" } }"),
-        (
-            "build.command.[]",
-            "[worker.KEY]\nbuild = { command = [\"npm\", \"x◆y\"], inputs = [\"w/**\"], output = \"dist\" }",
-        ),
+        ("build.command.[]", "[worker.KEY]\nbuild = { command = [\"npm\", \"x◆y\"], inputs = [\"w/**\"], output = \"dist\" }"),
         ("build.env.<key>", "[worker.KEY]\nbuild = { esbuild = \"w/index.js\", env = { \"V◆\" = \"x\" } }"),
         ("build.env.*", "[worker.KEY]\nbuild = { esbuild = \"w/index.js\", env = { V = \"x◆y\" } }"),
         ("build.environment", "[worker.KEY]\nbuild = { wrangler = \"w/wrangler.toml\", environment = \"live◆\" }"),
@@ -48,14 +45,8 @@ pub(super) const TABLES: &[Table] = &[Table {
         ("compatibility_date", "compatibility_date = \"2026-11-01◆\""),
         ("compatibility_flags.[]", "compatibility_flags = [\"nodejs_compat◆\"]"),
         ("exports.<key>", "exports = { \"Room◆\" = { type = \"durable-object\", storage = \"sqlite\" } }"),
-        (
-            "exports.*.renamed_to",
-            "exports = { A = { type = \"durable-object\", state = \"renamed\", renamed_to = \"B◆\" } }",
-        ),
-        (
-            "exports.*.state",
-            "exports = { A = { type = \"durable-object\", storage = \"sqlite\", state = \"created◆\" } }",
-        ),
+        ("exports.*.renamed_to", "exports = { A = { type = \"durable-object\", state = \"renamed\", renamed_to = \"B◆\" } }"),
+        ("exports.*.state", "exports = { A = { type = \"durable-object\", storage = \"sqlite\", state = \"created◆\" } }"),
         ("exports.*.storage", "exports = { A = { type = \"durable-object\", storage = \"sqlite◆\" } }"),
         (
             "exports.*.transfer_from",
@@ -106,10 +97,7 @@ pub(super) const TABLES: &[Table] = &[Table {
         ("purge.prefixes.[]", "purge = { zone = \"example.com\", prefixes = [\"example.com/x◆\"] }"),
         ("purge.tags.[]", "purge = { zone = \"example.com\", tags = [\"x◆\"] }"),
         ("purge.zone", "purge = { zone = \"example.com◆\", everything = true }"),
-        (
-            "rollout.interval",
-            "rollout = { steps = [10, 100], interval = \"2m◆\", probe = { url = \"https://x.example.com/\" } }",
-        ),
+        ("rollout.interval", "rollout = { steps = [10, 100], interval = \"2m◆\", probe = { url = \"https://x.example.com/\" } }"),
         (
             "rollout.probe.host",
             "rollout = { steps = [10, 100], interval = \"2m\", probe = { url = \"http://127.0.0.1/\", host = \
