@@ -2,6 +2,7 @@
 //! given away, and a refusal must not come from a missing permission.
 
 mod claims;
+mod directories;
 mod files;
 mod kill;
 mod refusals;

@@ -14,10 +14,11 @@ mod ssh;
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
+use std::rc::Rc;
 use std::sync::Mutex;
 
 use judge::{Judge, Verdict, holds, names};
-use list::{Form, HOLE, payloads};
+use list::{Form, HOLE, Payload, payloads};
 use places::{Place, places};
 use trunkline::model::Bundle;
 
@@ -89,6 +90,29 @@ fn is_there((field, is_unchanged): (&str, bool), value: &str, accepted: &(Bundle
     }
 }
 
+/// What is accepted, with the state; what is refused; or what is wrong with how it is refused.
+type Judged = Result<Option<(String, Rc<(Bundle, String)>)>, String>;
+
+/// Of each payload, all at once where they can be told apart.
+fn judged<'a>(judge: &mut Judge, place: &Place, form: Form, payloads: &[&'a Payload]) -> Vec<(&'a Payload, Judged)> {
+    if let Some((accepted, state)) = judge.together(place, form, payloads) {
+        let state = state.map(|state| Rc::new(*state));
+        let one = |(at, payload): (usize, &&'a Payload)| {
+            let value = accepted.get(&at).zip(state.as_ref());
+            (*payload, Ok(value.map(|(value, state)| (value.clone(), Rc::clone(state)))))
+        };
+        return payloads.iter().enumerate().map(one).collect();
+    }
+    let mut one = |payload: &&'a Payload| {
+        let judged = judge.verdict(place, form, payload).map(|(value, verdict)| match verdict {
+            Verdict::Refused => None,
+            Verdict::Accepted(state) => Some((value, Rc::new(*state))),
+        });
+        (*payload, judged)
+    };
+    payloads.iter().map(&mut one).collect()
+}
+
 /// What is read for all kinds by the same code is tried with everything in one of them.
 fn is_tried(field: &str, payload: &str) -> bool {
     let (kind, rest) = field.split_once('.').unwrap_or((field, ""));
@@ -111,16 +135,17 @@ fn a_payload_is_refused_where_it_stands_or_taken_as_it_is() {
                     let Some((field, place)) = next.lock().unwrap().next() else { return };
                     let mut accepted: BTreeMap<Form, Vec<&str>> = BTreeMap::new();
                     for form in Form::BOTH {
-                        for payload in payloads.iter().filter(|payload| is_tried(field, payload.name)) {
-                            let fault = match judge.verdict(place, form, payload) {
-                                Ok((_, Verdict::Refused)) => continue,
-                                Ok((value, Verdict::Accepted(accepted_state))) => {
+                        let tried: Vec<&Payload> = payloads.iter().filter(|payload| is_tried(field, payload.name)).collect();
+                        for (payload, judged) in judged(&mut judge, place, form, &tried) {
+                            let is_unchanged = form == Form::Within && payload.text.is_empty();
+                            let fault = match judged {
+                                Ok(None) => continue,
+                                Ok(Some((value, state))) => {
                                     accepted.entry(form).or_default().push(payload.name);
-                                    let is_unchanged = form == Form::Within && payload.text.is_empty();
-                                    if is_there((field, is_unchanged), &value, &accepted_state) {
+                                    if is_there((field, is_unchanged), &value, &state) {
                                         continue;
                                     }
-                                    format!("it is accepted, and is nowhere as it is: {:.200}", value)
+                                    format!("it is accepted, and is nowhere as it is: {value:.200}")
                                 }
                                 Err(fault) => fault,
                             };

@@ -40,6 +40,12 @@ impl Judge {
 
     /// Of a definition without a hole.
     pub(super) fn of(&mut self, file: &str, text: &str) -> Result<Verdict, String> {
+        let (faults, verdict) = self.said(file, text)?;
+        Ok(if faults.is_empty() { verdict } else { Verdict::Refused })
+    }
+
+    /// The faults, which are sound, and the verdict.
+    fn said(&mut self, file: &str, text: &str) -> Result<(Vec<Diagnostic>, Verdict), String> {
         // Less to resolve each time, where nothing of it is named.
         let needs = ["worker", "queue", "domain", "hyperdrive", "vpc_service", "dns"];
         let whole = needs.iter().any(|table| text.starts_with(&format!("[{table}.")));
@@ -54,11 +60,69 @@ impl Judge {
         }
         faults.retain(|fault| fault.severity == Severity::Error);
         match resolution.bundle {
-            Some(bundle) if faults.is_empty() => Ok(Verdict::Accepted(Box::new((bundle, format!("{:?}", resolution.builds))))),
-            _ => shown(&faults, file, &read).map(|()| Verdict::Refused),
+            Some(bundle) if faults.is_empty() => {
+                Ok((faults, Verdict::Accepted(Box::new((bundle, format!("{:?}", resolution.builds))))))
+            }
+            _ => shown(&faults, file, &read).map(|()| (faults, Verdict::Refused)),
+        }
+    }
+
+    /// Many at once, each a table of its own: the values of those that are accepted, by their places among `payloads`, and
+    /// the state of all of these. `None` where they cannot be told apart: then one is judged after the other.
+    pub(super) fn together(&mut self, place: &Place, form: Form, payloads: &[&Payload]) -> Option<Many> {
+        let tables = ["cloudflare", "edge", "host", "secret", "domain"];
+        if !place.text.starts_with('[')
+            || !place.text.contains("KEY")
+            || tables.iter().any(|table| place.text.starts_with(&format!("[{table}.")))
+        {
+            return None;
+        }
+        let filled: Vec<(String, String)> = payloads
+            .iter()
+            .enumerate()
+            .map(|(at, payload)| {
+                let (text, value) = filled(&place.text, form, &payload.text);
+                (text.replace("KEY", &format!("k{at}")), value.replace("KEY", &format!("k{at}")))
+            })
+            .collect();
+        let mut ends = Vec::new();
+        let mut text = String::new();
+        for (table, _) in &filled {
+            text.push_str(table);
+            ends.push(text.len());
+        }
+        let (faults, verdict) = self.said(place.file, &text).ok()?;
+        if faults.len() >= trunkline::definition::limit::FAULTS {
+            return None;
+        }
+        let owner = |at: usize| ends.iter().position(|end| at < *end);
+        let mut refused = BTreeSet::new();
+        for fault in &faults {
+            let at = fault.start.filter(|_| fault.path == place.file).and_then(owner)?;
+            // Two of them may want one thing, which neither is at fault for.
+            if fault.related.iter().any(|other| other.path != place.file || owner(other.start) != Some(at)) {
+                return None;
+            }
+            refused.insert(at);
+        }
+        let accepted: BTreeMap<usize, String> =
+            (0..filled.len()).filter(|at| !refused.contains(at)).map(|at| (at, filled[at].1.clone())).collect();
+        let verdict = match verdict {
+            Verdict::Refused if !accepted.is_empty() => {
+                let text: String = accepted.keys().map(|at| filled[*at].0.as_str()).collect();
+                self.said(place.file, &text).ok()?.1
+            }
+            verdict => verdict,
+        };
+        match verdict {
+            Verdict::Accepted(state) => Some((accepted, Some(state))),
+            Verdict::Refused => accepted.is_empty().then_some((accepted, None)),
         }
     }
 }
+
+/// The values of those that were accepted, and the state with all of them.
+pub(super) type Many = (BTreeMap<usize, String>, Option<Box<(Bundle, String)>>);
 
 /// What is the same for every definition, with what was asked of it: its digests take longer than everything else.
 struct Around {
