@@ -69,7 +69,11 @@ fn is_there((field, is_unchanged): (&str, bool), value: &str, accepted: &(Bundle
         // The files that are found by it are there.
         "worker.*.modules.[]" | "worker.*.build.inputs.[]" => true,
         // A number, or one of a closed list.
-        "environment.sync.interval" | "environment.sync.drift" | "worker.*.rollout.interval" | "worker.*.exports.*.state" => true,
+        "environment.sync.batch"
+        | "environment.sync.interval"
+        | "environment.sync.drift"
+        | "worker.*.rollout.interval"
+        | "worker.*.exports.*.state" => true,
         // Parts of it are: a name and an address, the lines of an armor, the sort of a key and the key.
         "host.*.connect" => {
             names(&accepted.0, value.trim_start_matches("ssh://deploy@"))

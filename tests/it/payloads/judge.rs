@@ -47,7 +47,7 @@ impl Judge {
     /// The faults, which are sound, and the verdict.
     fn said(&mut self, file: &str, text: &str) -> Result<(Vec<Diagnostic>, Verdict), String> {
         // Less to resolve each time, where nothing of it is named.
-        let needs = ["worker", "queue", "domain", "hyperdrive", "vpc_service", "dns"];
+        let needs = ["worker", "queue", "domain", "hyperdrive", "vpc_service", "dns", "tunnel_connector"];
         let whole = needs.iter().any(|table| text.starts_with(&format!("[{table}.")));
         self.judged += 1;
         let id = format!("{:040x}", self.judged);

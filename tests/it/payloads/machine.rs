@@ -115,6 +115,10 @@ fn lands(field: &str, key: &str, value: &str) -> Option<Lands> {
     }
 }
 
+/// Payloads that are put into the configuration of a connector.
+const CONFIGURED: [&str; 9] =
+    ["double-quote", "double-quoted", "backslash", "hex-escape", "template-secret", "specifier", "variable", "comment", "colon"];
+
 /// All that is accepted, as one environment.
 fn cases() -> (String, Vec<Case>) {
     let (mut text, mut cases) = (String::new(), Vec::new());
@@ -128,7 +132,9 @@ fn cases() -> (String, Vec<Case>) {
     for (field, place) in places.filter(|(field, _)| lands(field, "", "").is_some()) {
         for (form, payload) in Form::BOTH.into_iter().flat_map(|form| all.iter().map(move |payload| (form, payload))) {
             let Payload { name, text: payload_text } = payload;
-            if !matches!(judge.verdict(&place, form, payload), Ok((_, Verdict::Accepted(_)))) {
+            // Each is a unit that runs: those that would mean something in JSON or YAML, or to systemd, are enough.
+            let is_left_out = field.starts_with("tunnel_connector.") && !CONFIGURED.contains(name);
+            if is_left_out || !matches!(judge.verdict(&place, form, payload), Ok((_, Verdict::Accepted(_)))) {
                 continue;
             }
             let key = format!("k{}", cases.len());

@@ -47,6 +47,7 @@ pub(super) fn places() -> BTreeMap<String, Place> {
         ("environment.digest_key.secret", ENVIRONMENT, "[environment]\ndigest_key = { secret = \"s◆\" }\n"),
         ("environment.extends.[]", ENVIRONMENT, "[environment]\nextends = [\"bases/b◆\"]\n"),
         ("environment.remove.[]", ENVIRONMENT, "[environment]\nextends = [\"bases/b\"]\nremove = [\"kv.scratch◆\"]\n"),
+        ("environment.sync.batch", ENVIRONMENT, "[environment]\nsync = { batch = \"25%◆\" }\n"),
         ("environment.sync.drift", ENVIRONMENT, "[environment]\nsync = { drift = \"heal◆\" }\n"),
         ("environment.sync.interval", ENVIRONMENT, "[environment]\nsync = { interval = \"1m◆\" }\n"),
         ("policies", "trunkline.toml", "format = 1\npolicies = \"policies◆\"\n"),

@@ -138,6 +138,7 @@ pub(super) const TABLES: &[Table] = &[
             ("program", "program = \"/usr/bin/cloudflared◆\""),
             ("protocol", "protocol = \"quic◆\""),
             ("token.secret", "token = { secret = \"s◆\" }"),
+            ("token.tunnel", "token = { tunnel = \"edge◆\" }"),
             (
                 "tunnel",
                 "[tunnel_connector.KEY]\ntunnel = \"00000000-0000-4000-8000-000000000000◆\"\ncredentials = { secret \
@@ -155,6 +156,7 @@ pub(super) const TABLES: &[Table] = &[
             ("listen", "listen = \"127.0.0.1:8787◆\""),
             ("name", "name = \"KEY◆\""),
             ("program", "program = \"/usr/bin/trunkline◆\""),
+            ("registry", "registry = \"https://npm.example.com/npm◆\""),
             ("token.secret", "token = { secret = \"s◆\" }"),
             ("workerd", "workerd = \"/usr/local/bin/workerd◆\""),
         ],
