@@ -39,14 +39,23 @@ pub fn is_hello(bytes: &[u8]) -> bool {
 /// [`FrameError`]
 pub fn frame(value: &impl Serialize) -> Result<Zeroizing<Vec<u8>>, FrameError> {
     // Counted first: a vector that grows leaves copies behind that nobody wipes.
-    let mut counted = Counted(0);
-    serde_json::to_writer(&mut counted, value)?;
-    let length = u32::try_from(counted.0).ok().filter(|_| counted.0 <= MAX_FRAME_BYTES);
-    let length = length.ok_or(FrameError::TooLong(counted.0))?;
-    let mut bytes = Zeroizing::new(Vec::with_capacity(counted.0 + 4));
+    let counted = length(value)?;
+    let length = u32::try_from(counted).ok().filter(|_| counted <= MAX_FRAME_BYTES);
+    let length = length.ok_or(FrameError::TooLong(counted))?;
+    let mut bytes = Zeroizing::new(Vec::with_capacity(counted + 4));
     bytes.extend_from_slice(&length.to_be_bytes());
     serde_json::to_writer(&mut *bytes, value)?;
     Ok(bytes)
+}
+
+/// How many bytes a value is as JSON.
+///
+/// # Errors
+/// Where it cannot be written as JSON.
+pub fn length(value: &impl Serialize) -> Result<usize, serde_json::Error> {
+    let mut counted = Counted(0);
+    serde_json::to_writer(&mut counted, value)?;
+    Ok(counted.0)
 }
 
 /// Counts what is written to it.

@@ -38,7 +38,7 @@ mod write;
 
 pub use execute::execute;
 pub use fault::Fault;
-pub use frame::{FrameError, HELLO, MAX_FRAME_BYTES, frame, is_hello};
+pub use frame::{FrameError, HELLO, MAX_FRAME_BYTES, frame, is_hello, length};
 pub use policy::Policy;
 pub use protocol::{
     Answer, FileOrder, FileQuery, FileTask, FileWrite, Found, FoundContent, FoundFile, FoundThing, Order, OrderResult, Ordered,

@@ -4,6 +4,7 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use serde::Serialize;
+use tracing::subscriber::set_global_default;
 use tracing_subscriber::EnvFilter;
 
 use super::ERROR;
@@ -75,12 +76,14 @@ pub(super) fn start_log(verb: &Verb, global: &Global) {
     let filter = global.log.as_deref().unwrap_or(quiet);
     let filter = EnvFilter::try_new(filter).unwrap_or_else(|_| EnvFilter::new(quiet));
     let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false);
-    // Under systemd the journal has the time already.
-    if std::env::var_os("JOURNAL_STREAM").is_some() {
-        log.without_time().with_ansi(false).init();
+    // Not `init`, which takes the records of the crate `log` too: a WebSocket's at `trace` are its messages, secrets and all.
+    // Nobody has started a log before: this is the first thing that a process does.
+    let _ = if std::env::var_os("JOURNAL_STREAM").is_some() {
+        // Under systemd the journal has the time already.
+        set_global_default(log.without_time().with_ansi(false).finish())
     } else {
-        log.with_ansi(global.colour()).init();
-    }
+        set_global_default(log.with_ansi(global.colour()).finish())
+    };
 }
 
 /// Shows the progress of passes, a line a step, on standard error.

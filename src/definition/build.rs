@@ -132,14 +132,22 @@ fn run(reading: &mut Reading<'_>, build: &Placed<BuildToml>) -> Option<Run> {
     let path = inner(reading, config)?;
     let (folder, name) = path.rsplit_once('/').unwrap_or(("", &path));
     if let Some(environment) = environment
-        && (environment.value.is_empty() || environment.value.starts_with('-'))
+        && !is_environment(&environment.value)
     {
-        reading.fault(Fault::new(environment.place, "this is not the name of an environment of wrangler").hint("correct it"));
+        let message = format!("`{}` is not the name of an environment of wrangler", shown(&environment.value));
+        let hint = "names are made of letters, digits, `-`, `_` and `.`, and do not begin with a hyphen";
+        reading.fault(Fault::new(environment.place, message).hint(hint));
         return None;
     }
     let environment = environment.as_ref().map(|environment| environment.value.clone());
     let recipe = Recipe::Wrangler { config: name.to_owned(), environment };
     Some(Run { recipe, folder: folder.to_owned(), file: Some(config.clone()) })
+}
+
+/// A name that is an argument of wrangler and no option.
+fn is_environment(text: &str) -> bool {
+    let letters = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.');
+    (1..=100).contains(&text.len()) && !text.starts_with('-') && text.bytes().all(letters)
 }
 
 /// A path from the tenant's root, checked.
@@ -155,7 +163,7 @@ fn env(reading: &mut Reading<'_>, build: &BuildToml) -> Option<BTreeMap<String, 
         let text = name.value.as_str();
         let grammar =
             text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_') && !text.starts_with(|c: char| c.is_ascii_digit());
-        if text.is_empty() || !grammar || value.value.contains('\0') {
+        if text.is_empty() || text.len() > 255 || !grammar || value.value.contains('\0') {
             let message = format!("`{}` is not an environment variable", shown(text));
             reading.fault(Fault::new(name.place, message).hint("names are made of letters, digits and `_`"));
             sound = false;
@@ -185,7 +193,8 @@ fn globs(reading: &mut Reading<'_>, build: &Placed<BuildToml>, file: Option<&Pla
         };
         globs.push(Placed { place, value: format!("{}/**", globset::escape(folder)) });
     }
-    globs.extend(file.cloned());
+    // A path is no pattern: a `*` in it is a `*`.
+    globs.extend(file.map(|file| Placed { place: file.place, value: globset::escape(&file.value) }));
     Some(globs)
 }
 

@@ -9,25 +9,55 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::model::{Desired, DesiredState, Diagnostic, InstanceKey, Kind, Origin, Related, Spec, TargetKind};
+use super::paths::{Stands, folders, paths};
+use super::target::place_of;
+use crate::document::shown;
+use crate::model::{Desired, DesiredState, Diagnostic, InstanceKey, Origin, Related, Spec};
+
+/// The word for the paths of a host.
+const PATH: &str = "path";
+
+/// What somebody has at one place: what it is, and what it is called.
+type Claim = ((String, String), &'static str, String);
 
 /// The faults, sorted. `read` gives a file, so that a fault shows its place.
 pub fn contested(states: &[&DesiredState], read: &dyn Fn(&str) -> Option<Arc<[u8]>>) -> Vec<Diagnostic> {
-    let mut owners: BTreeMap<(String, &'static str, &str), (&InstanceKey, &Origin)> = BTreeMap::new();
+    let mut owners: BTreeMap<Claim, (&InstanceKey, &Origin, Stands)> = BTreeMap::new();
     let mut faults = Vec::new();
     for desired in states.iter().filter(|desired| !desired.retire) {
         for (key, wanted) in &desired.resources {
             let Some(target) = desired.targets.get(&key.target) else { continue };
-            for (what, name) in claims(wanted) {
-                let claim = (place(&target.kind), what, name);
+            for (what, name, stands) in claims(wanted) {
+                let claim = (place_of(&target.kind), what, name);
                 match owners.get(&claim) {
-                    Some((owner, origin)) if owner.address.environment != key.address.environment => {
-                        faults.push(fault(read, (key, &wanted.origin), (owner, origin), what, name));
+                    Some((owner, origin, _)) if owner.address.environment != key.address.environment => {
+                        let (_, what, name) = claim;
+                        let message = format!(
+                            "`{}` and `{}` both claim the {what} `{}` at one place",
+                            owner.address,
+                            key.address,
+                            shown(&name)
+                        );
+                        let label = format!("claimed again, on `{}`", key.target);
+                        faults.push(fault(read, &wanted.origin, (origin, "claimed here"), (message, label)));
+                        // Whose name it is, its paths are.
+                        break;
                     }
                     Some(_) => {}
-                    None => drop(owners.insert(claim, (key, &wanted.origin))),
+                    None => drop(owners.insert(claim, (key, &wanted.origin, stands))),
                 }
             }
+        }
+    }
+    for ((place, what, path), (key, origin, _)) in owners.iter().filter(|((_, what, _), _)| *what == PATH) {
+        let above = |folder: &str| owners.get_key_value(&(place.clone(), PATH, folder.to_owned()));
+        let in_file = |folder| above(folder).filter(|(_, (_, _, stands))| *stands == Stands::File);
+        let Some(((_, _, folder), (owner, first, _))) = folders(path).find_map(in_file) else { continue };
+        if owner.address.environment != key.address.environment {
+            let (path, folder) = (shown(path), shown(folder));
+            let message =
+                format!("the {what} `{path}` of `{}` lies in `{folder}`, which `{}` makes a file", key.address, owner.address);
+            faults.push(fault(read, origin, (first, "a file here"), (message, format!("on `{}`", key.target))));
         }
     }
     faults.sort();
@@ -35,47 +65,37 @@ pub fn contested(states: &[&DesiredState], read: &dyn Fn(&str) -> Option<Arc<[u8
     faults
 }
 
-/// Where a target's things have their names.
-fn place(kind: &TargetKind) -> String {
-    match kind {
-        TargetKind::Cloudflare(target) => format!("{} {}", target.endpoint, target.account_id),
-        TargetKind::Edge(target) => format!("{} {}", target.endpoint, target.account_id),
-        TargetKind::Host(target) => format!("{:?} {:?}", target.connect, target.root),
-    }
-}
-
-fn claims(wanted: &Desired) -> Vec<(&'static str, &str)> {
-    match &wanted.spec {
+/// What a thing is called, and the paths that it takes.
+fn claims(wanted: &Desired) -> Vec<(&'static str, String, Stands)> {
+    let named = |what: &'static str, name: &str| (what, name.to_owned(), Stands::Folder);
+    let name = match &wanted.spec {
         Spec::Worker(worker) => {
-            let routes = worker.routes.iter().map(|route| ("route", route.pattern.as_str()));
-            [("script", worker.script.as_str())].into_iter().chain(routes).collect()
+            let routes = worker.routes.iter().map(|route| named("route", &route.pattern));
+            return [named("script", &worker.script)].into_iter().chain(routes).collect();
         }
-        Spec::Platform(platform) => vec![(platform.sort.as_str(), &platform.claim)],
-        Spec::File(file) => vec![("path", &file.path)],
-        // A directory and a file cannot have one path either.
-        Spec::Hosted(hosted) if hosted.sort == Kind::Directory => vec![("path", &hosted.claim)],
+        Spec::Platform(platform) => return vec![named(platform.sort.as_str(), &platform.claim)],
         // Several may want one package: it goes with the last.
-        Spec::Hosted(hosted) if hosted.sort.is_shared() => Vec::new(),
-        Spec::Hosted(hosted) => vec![(hosted.sort.as_str(), &hosted.claim)],
-    }
+        Spec::Hosted(hosted) if hosted.sort.is_shared() => return Vec::new(),
+        Spec::Hosted(hosted) => Some(named(hosted.sort.as_str(), &hosted.claim)),
+        Spec::File(_) => None,
+    };
+    let paths = paths(&wanted.spec);
+    let is_path = paths.first().is_some_and(|(path, _)| path == wanted.spec.claim());
+    name.filter(|_| !is_path).into_iter().chain(paths.into_iter().map(|(path, stands)| (PATH, path, stands))).collect()
 }
-
-type Owner<'a> = (&'a InstanceKey, &'a Origin);
 
 fn fault(
     read: &dyn Fn(&str) -> Option<Arc<[u8]>>,
-    (key, origin): Owner<'_>,
-    (owner, first): Owner<'_>,
-    what: &str,
-    name: &str,
+    origin: &Origin,
+    (first, what): (&Origin, &str),
+    (message, label): (String, String),
 ) -> Diagnostic {
     let span = line(read, origin);
-    let message = format!("`{}` and `{}` both claim the {what} `{name}` at one place", owner.address, key.address);
-    let mut fault = Diagnostic::error(&origin.path, Some(span), message).label(format!("claimed again, on `{}`", key.target));
+    let mut fault = Diagnostic::error(&origin.path, Some(span), message).label(label);
     // Both may come from one base: then there is only one place to show.
     if (&origin.path, origin.line) != (&first.path, first.line) {
         let (path, place) = (first.path.clone(), line(read, first));
-        fault = fault.related(Related { path, start: place.start, end: place.end, label: "claimed here".to_owned() });
+        fault = fault.related(Related { path, start: place.start, end: place.end, label: what.to_owned() });
     }
     fault.hint("give each environment a name of its own, or take it out of one of them")
 }

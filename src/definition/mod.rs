@@ -29,6 +29,7 @@ mod layer;
 pub mod limit;
 mod modules;
 mod origin;
+mod paths;
 mod platform;
 mod purge;
 mod reading;

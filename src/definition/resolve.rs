@@ -9,6 +9,7 @@ use super::hosts::Hosts;
 use super::ignore;
 use super::layer::Layers;
 use super::origin::Tracing;
+use super::paths::{Stands, folders, paths};
 use super::platform::Writing;
 use super::reading::Reading;
 use super::references::{Needs, check_cycles, check_moved, check_placement};
@@ -139,7 +140,8 @@ struct Common {
 }
 
 fn resources(reading: &mut Reading<'_>, scope: &Scope, contents: &mut Contents) -> Result<Resources, TreeError> {
-    let mut found = Found { resources: Resources::new(), claims: BTreeMap::new(), hosts: Hosts::default() };
+    let (claims, taken, hosts) = (BTreeMap::new(), BTreeMap::new(), Hosts::default());
+    let mut found = Found { resources: Resources::new(), claims, taken, hosts };
     let address = |kind, name: &ResourceName| Address { environment: scope.environment.clone(), kind, name: name.clone() };
     let mut needs: Needs = BTreeMap::new();
 
@@ -231,6 +233,7 @@ fn resources(reading: &mut Reading<'_>, scope: &Scope, contents: &mut Contents) 
         }
     }
     check_cycles(reading, &needs);
+    found.check_beneath(reading);
     lie_in(&mut found.resources);
     Ok(found.resources)
 }
@@ -260,14 +263,27 @@ struct Found {
     resources: Resources,
     /// What a name at a target belongs to: kind and name, or route and pattern.
     claims: BTreeMap<(TargetName, &'static str, String), (Address, Place)>,
+    /// What makes a file of a path.
+    taken: BTreeMap<(TargetName, String), (Address, Place)>,
     hosts: Hosts,
 }
+
+/// The word for the paths of a host, of which each is one thing's, whatever that is.
+const PATH: &str = "path";
 
 impl Found {
     fn add(&mut self, reading: &mut Reading<'_>, common: &Common, specs: BTreeMap<TargetName, Spec>, references: &[Reference]) {
         for (target, spec) in specs {
-            let kind = spec.kind().as_str();
-            self.claim(reading, common, &target, (kind, spec.claim().to_owned()));
+            let paths = paths(&spec);
+            let is_path = paths.first().is_some_and(|(path, _)| path == spec.claim());
+            // A thing is called what it is called, and takes its paths besides; one fault of the two is enough.
+            if (is_path || self.claim(reading, common, &target, (spec.kind().as_str(), spec.claim().to_owned())))
+                && paths.iter().all(|(path, _)| self.claim(reading, common, &target, (PATH, path.clone())))
+            {
+                let files = paths.into_iter().filter(|(_, stands)| *stands == Stands::File);
+                let owner = || (common.address.clone(), common.key);
+                self.taken.extend(files.map(|(path, _)| ((target.clone(), path), owner())));
+            }
             if let Spec::Platform(platform) = &spec {
                 self.hosts.add(reading, platform, (&common.address, common.key), &target);
             }
@@ -294,20 +310,49 @@ impl Found {
         }
     }
 
-    fn claim(&mut self, reading: &mut Reading<'_>, common: &Common, target: &TargetName, (what, name): (&'static str, String)) {
+    /// Whether nothing else has the name.
+    fn claim(
+        &mut self,
+        reading: &mut Reading<'_>,
+        common: &Common,
+        target: &TargetName,
+        (what, name): (&'static str, String),
+    ) -> bool {
         let claim = (target.clone(), what, name);
-        if let Some((owner, place)) = self.claims.get(&claim) {
-            let (_, what, name) = claim;
-            let (owner, place) = (owner.local(), *place);
-            let message = format!("`{owner}` and `{}` both claim the {what} `{}`", common.address.local(), shown(&name));
-            reading.fault(
-                Fault::new(common.key, message)
-                    .label(format!("claimed again, on `{target}`"))
-                    .related(place, "claimed here")
-                    .hint("give one of them another name or other targets, or remove it"),
-            );
-        } else {
+        let Some((owner, place)) = self.claims.get(&claim) else {
             self.claims.insert(claim, (common.address.clone(), common.key));
+            return true;
+        };
+        let (_, what, name) = claim;
+        let (owner, place) = (owner.local(), *place);
+        let message = format!("`{owner}` and `{}` both claim the {what} `{}`", common.address.local(), shown(&name));
+        reading.fault(
+            Fault::new(common.key, message)
+                .label(format!("claimed again, on `{target}`"))
+                .related(place, "claimed here")
+                .hint("give one of them another name or other targets, or remove it"),
+        );
+        false
+    }
+
+    /// Nothing lies in what another makes a file.
+    fn check_beneath(&self, reading: &mut Reading<'_>) {
+        for ((target, what, path), (address, key)) in self.claims.iter().filter(|((_, what, _), _)| *what == PATH) {
+            let above = |folder: &str| Some((folder.to_owned(), self.taken.get(&(target.clone(), folder.to_owned()))?));
+            let Some((folder, (owner, place))) = folders(path).find_map(above) else { continue };
+            let message = format!(
+                "the {what} `{}` of `{}` lies in `{}`, which `{}` makes a file",
+                shown(path),
+                address.local(),
+                shown(&folder),
+                owner.local()
+            );
+            reading.fault(
+                Fault::new(*key, message)
+                    .label(format!("on `{target}`"))
+                    .related(*place, "a file here")
+                    .hint("give one of them another path or other targets, or remove it"),
+            );
         }
     }
 }

@@ -188,7 +188,7 @@ impl Scope {
 }
 
 /// What tells two targets apart.
-fn place_of(kind: &TargetKind) -> (String, String) {
+pub(super) fn place_of(kind: &TargetKind) -> (String, String) {
     match kind {
         TargetKind::Cloudflare(target) => (target.endpoint.clone(), target.account_id.clone()),
         TargetKind::Edge(target) => (target.endpoint.clone(), target.account_id.clone()),

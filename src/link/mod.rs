@@ -30,6 +30,7 @@ pub use hub::{Away, Hub, Listen};
 pub use register::{Admitted, Register};
 pub use serve::{Heard, serve};
 pub use token::Token;
+pub use wire::MAX_REQUEST_BYTES;
 
 use std::path::PathBuf;
 

@@ -103,6 +103,9 @@ pub(super) fn halves<S: AsyncRead + AsyncWrite + Unpin>(stream: WebSocketStream<
 /// The limit for who has shown who he is.
 pub(super) const KNOWN_LIMIT: usize = LIMIT;
 
+/// The most bytes of a request or an answer, without what is said around it.
+pub const MAX_REQUEST_BYTES: usize = LIMIT - 1024;
+
 impl<S: AsyncRead + AsyncWrite + Unpin> Writing<S> {
     /// Sends a message as a whole.
     pub(super) async fn send(&mut self, message: &impl Serialize) -> Result<(), LinkError> {
@@ -157,7 +160,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Reading<S> {
             if more == 0 {
                 let whole = std::mem::take(&mut self.gathered);
                 let message = serde_json::from_slice(&whole);
-                return message.map(Some).map_err(|error| LinkError::Broken(format!("a message makes no sense: {error}")));
+                // No word of it is repeated: it may hold secrets.
+                let broken = |error: serde_json::Error| format!("a message makes no sense (column {})", error.column());
+                return message.map(Some).map_err(|error| LinkError::Broken(broken(error)));
             }
         }
     }

@@ -2,9 +2,11 @@
 //! given away, and a refusal must not come from a missing permission.
 
 mod claims;
+mod directories;
 mod files;
 mod kill;
 mod refusals;
 mod secret_files;
 pub(crate) mod stage;
+mod too_large;
 mod units;

@@ -15,6 +15,7 @@ mod hosted;
 mod house;
 mod import;
 mod pace;
+mod payloads;
 mod planning;
 mod policy;
 mod proxy;

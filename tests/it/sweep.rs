@@ -10,6 +10,7 @@
 #![allow(clippy::type_complexity, reason = "tables of values, each used once")]
 #![allow(clippy::zombie_processes, reason = "a panic ends the test, and the test binary with it")]
 
+mod agent;
 mod platform;
 mod programs;
 mod rig;

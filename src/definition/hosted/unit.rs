@@ -25,8 +25,8 @@ pub(in crate::definition) struct UnitToml {
     name: Option<Placed<String>>,
     /// A file of the repository, byte for byte.
     source: Option<Placed<String>>,
-    /// A template of the repository; it sees `environment`, `tenant`, `target` and `vars`. A value is one line, and no `%` in
-    /// it means anything to systemd.
+    /// A template of the repository; it sees `environment`, `tenant`, `target` and `vars`. A value is a part of its line, and of
+    /// one word in `Exec…=` and `Environment=`; no `%` or `$` in it means anything to systemd.
     template: Option<Placed<String>>,
     /// The text itself.
     content: Option<Placed<String>>,

@@ -1,9 +1,9 @@
 //! Data cases: `tests/cases/definition/<name>/` is a repository, and `expected.txt` what is said of it: for each
-//! environment its diagnostics as people see them, or what it resolves to. `UPDATE_EXPECT=1` rewrites them.
+//! environment its diagnostics as people see them, or what it resolves to; and what several of them claim. `UPDATE_EXPECT=1` rewrites them.
 
 use std::fmt::Write;
 
-use trunkline::definition::{Cache, environments, resolve};
+use trunkline::definition::{Cache, contested, environments, resolve};
 use trunkline::document::render;
 use trunkline::model::{MemoryTree, Tree};
 
@@ -12,6 +12,7 @@ use super::{folder, rendered, repository};
 fn outcome(tree: &MemoryTree) -> String {
     let (all, diagnostics) = environments(tree).unwrap();
     let mut text = render(&diagnostics, &|path| tree.read(path, 10_000_000).ok().flatten(), false);
+    let mut states = Vec::new();
     for environment in all {
         let resolution = resolve(tree, &environment, &mut Cache::new()).unwrap();
         let faulty = resolution.diagnostics.iter().any(|d| d.severity == trunkline::model::Severity::Error);
@@ -25,7 +26,14 @@ fn outcome(tree: &MemoryTree) -> String {
                 let needs = desired.depends_on.iter().map(|key| format!(" needs {key}")).collect::<String>();
                 writeln!(text, "{key}{needs} {properties}").unwrap();
             }
+            states.push(bundle.desired);
         }
+    }
+    let read = |path: &str| tree.read(path, 10_000_000).ok().flatten();
+    let contested = contested(&states.iter().collect::<Vec<_>>(), &read);
+    if !contested.is_empty() {
+        text.push_str("== contested\n");
+        text.push_str(&render(&contested, &read, false));
     }
     text
 }

@@ -31,6 +31,7 @@ pub(crate) fn channels(key: &Path) -> Channels {
         ssh_key: Some(key.to_owned()),
         known_hosts,
         concurrency: 8,
+        request_bytes: usize::MAX,
     })
 }
 

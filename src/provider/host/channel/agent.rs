@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 
-use super::{Channel, Lost};
+use super::{Channel, Lost, weigh};
 use crate::agent::{Answer, Request};
-use crate::link::{Away, Hub};
+use crate::link::{Away, Hub, MAX_REQUEST_BYTES};
 use crate::model::{Retry, TargetName};
 use crate::provider::ProviderError;
 
@@ -17,12 +17,16 @@ pub(super) struct Agent {
     pub(super) hub: Option<Arc<Hub>>,
     /// The name that it enrolled under.
     pub(super) name: TargetName,
+    /// The longest request, in bytes, where the connection does not take less.
+    pub(super) most: usize,
 }
 
 impl Channel for Agent {
     fn ask(&self, request: Request) -> BoxFuture<'_, Result<Answer, Lost>> {
         Box::pin(async move {
             let name = &self.name;
+            // A connection that gets more than it takes ends, and nobody knows then what was done.
+            weigh::fits(name, &request, self.most.min(MAX_REQUEST_BYTES))?;
             let Some(hub) = &self.hub else {
                 let message = format!("the agent of `{name}` is connected to the daemon, not to this command");
                 let error = ProviderError::new(message, Retry::Transient);

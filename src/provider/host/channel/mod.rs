@@ -8,6 +8,7 @@ mod agent;
 mod local;
 mod shared;
 mod ssh;
+mod weigh;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -56,7 +57,7 @@ pub(super) fn open(target: HostTarget, (policy, agents): (&Policy, Option<Arc<Hu
     match connect {
         Connect::Local => Box::new(local::Local { policy: policy.clone() }),
         // What it may do beneath which root, the host itself says.
-        Connect::Agent { name } => Box::new(agent::Agent { hub: agents, name }),
+        Connect::Agent { name } => Box::new(agent::Agent { hub: agents, name, most: channels.options().request_bytes }),
         Connect::Ssh(target) => Box::new(ssh::Ssh::new(target, (root, policy.containers.clone()), channels.clone())),
     }
 }

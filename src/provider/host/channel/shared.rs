@@ -28,11 +28,20 @@ pub struct ChannelOptions {
     pub known_hosts: Option<PathBuf>,
     /// How many hosts are talked to at once.
     pub concurrency: usize,
+    /// The longest request, in bytes, where a connection itself does not take less.
+    pub request_bytes: usize,
 }
 
 impl Default for ChannelOptions {
     fn default() -> Self {
-        Self { executor: "/proc/self/exe".into(), ssh_config: None, ssh_key: None, known_hosts: None, concurrency: 16 }
+        Self {
+            executor: "/proc/self/exe".into(),
+            ssh_config: None,
+            ssh_key: None,
+            known_hosts: None,
+            concurrency: 16,
+            request_bytes: usize::MAX,
+        }
     }
 }
 

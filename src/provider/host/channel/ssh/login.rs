@@ -49,7 +49,8 @@ impl Login {
     pub(super) fn command(&self, channels: &Channels) -> Result<Command, ProviderError> {
         let folder = channels.folder()?;
         let known_hosts = self.known_hosts(folder.path(), channels.options())?;
-        let ChannelOptions { ssh_config, ssh_key, executor: _, known_hosts: _, concurrency: _ } = channels.options();
+        let ChannelOptions { ssh_config, ssh_key, executor: _, known_hosts: _, concurrency: _, request_bytes: _ } =
+            channels.options();
         let mut command = bare();
         if let Some(config) = ssh_config {
             command.arg("-F").arg(config);

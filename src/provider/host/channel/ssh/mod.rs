@@ -21,7 +21,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::process::Command;
 use tokio::time::timeout;
 
-use super::{Channel, Channels, Lost};
+use super::{Channel, Channels, Lost, weigh};
 use crate::agent::{Answer, EXECUTOR_VERB, HELLO, MAX_FRAME_BYTES, Request, Task, frame, is_hello};
 use crate::model::{Digest, Retry, SshTarget};
 use crate::provider::ProviderError;
@@ -78,9 +78,10 @@ impl Channel for Ssh {
             let _turn = self.channels.turn().await.map_err(lost)?;
             let executor = self.channels.executor().await.map_err(lost)?.sha256;
             let changes = matches!(request.task, Task::Apply { .. });
+            weigh::fits(&self.target, &request, self.channels.options().request_bytes.min(MAX_FRAME_BYTES))?;
             let bytes = frame(&request).map_err(|error| {
-                let message = format!("the request for {} is too large to be sent", self.target);
-                lost(ProviderError::new(message, Retry::Stalled).hint("make fewer or smaller files of it").source(error))
+                let message = format!("the request for {} cannot be sent", self.target);
+                lost(ProviderError::new(message, Retry::Stalled).source(error))
             })?;
             drop(request);
             let mut installed = false;
