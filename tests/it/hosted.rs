@@ -5,6 +5,7 @@ mod containers;
 mod directories;
 mod here;
 mod packages;
+mod pm2;
 mod services;
 pub(crate) mod site;
 mod units;

@@ -24,11 +24,14 @@ mod directory;
 mod edge_runtime;
 mod env;
 mod package;
+mod pm2;
+mod pm2_words;
 mod restart;
 mod service;
 mod tunnel_connector;
 mod unit;
 mod unit_text;
+mod values;
 
 use std::collections::BTreeMap;
 
@@ -48,6 +51,7 @@ pub(super) use container::ContainerToml;
 pub(super) use directory::DirectoryToml;
 pub(super) use edge_runtime::EdgeRuntimeToml;
 pub(super) use package::PackageToml;
+pub(super) use pm2::Pm2Toml;
 pub(super) use tunnel_connector::TunnelConnectorToml;
 pub(super) use unit::UnitToml;
 
@@ -79,11 +83,12 @@ pub(super) type HostedDraft = Draft<Box<dyn HostedToml>>;
 type Decode = fn(&Node, &[Absent]) -> Decoded<Box<dyn HostedToml>>;
 
 /// The kinds, and how a table of each is read.
-pub(super) const KINDS: [(Kind, Decode); 6] = [
+pub(super) const KINDS: [(Kind, Decode); 7] = [
     (Kind::Package, boxed::<PackageToml>),
     (Kind::Directory, boxed::<DirectoryToml>),
     (Kind::Unit, boxed::<UnitToml>),
     (Kind::Container, boxed::<ContainerToml>),
+    (Kind::Pm2, boxed::<Pm2Toml>),
     (Kind::TunnelConnector, boxed::<TunnelConnectorToml>),
     (Kind::EdgeRuntime, boxed::<EdgeRuntimeToml>),
 ];
