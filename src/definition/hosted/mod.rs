@@ -18,6 +18,10 @@ macro_rules! heads {
     };
 }
 
+mod compose;
+mod compose_file;
+mod compose_service;
+mod compose_words;
 mod container;
 mod container_words;
 mod directory;
@@ -47,6 +51,7 @@ use crate::model::{
     Content, Contents, FileSpec, HostedSpec, InstanceKey, Kind, Properties, ResourceName, TargetName, TreeError, Value,
 };
 
+pub(super) use compose::ComposeToml;
 pub(super) use container::ContainerToml;
 pub(super) use directory::DirectoryToml;
 pub(super) use edge_runtime::EdgeRuntimeToml;
@@ -83,11 +88,12 @@ pub(super) type HostedDraft = Draft<Box<dyn HostedToml>>;
 type Decode = fn(&Node, &[Absent]) -> Decoded<Box<dyn HostedToml>>;
 
 /// The kinds, and how a table of each is read.
-pub(super) const KINDS: [(Kind, Decode); 7] = [
+pub(super) const KINDS: [(Kind, Decode); 8] = [
     (Kind::Package, boxed::<PackageToml>),
     (Kind::Directory, boxed::<DirectoryToml>),
     (Kind::Unit, boxed::<UnitToml>),
     (Kind::Container, boxed::<ContainerToml>),
+    (Kind::Compose, boxed::<ComposeToml>),
     (Kind::Pm2, boxed::<Pm2Toml>),
     (Kind::TunnelConnector, boxed::<TunnelConnectorToml>),
     (Kind::EdgeRuntime, boxed::<EdgeRuntimeToml>),
