@@ -6,7 +6,7 @@ mod containers;
 mod directories;
 mod here;
 mod packages;
-mod pm2;
+pub(crate) mod pm2;
 mod pm2_words;
 mod services;
 pub(crate) mod site;
