@@ -14,12 +14,34 @@ const MAX_BYTES: u64 = 4 * 1024 * 1024;
 pub(super) struct Accounts {
     users: Vec<(String, u32)>,
     groups: Vec<(String, u32)>,
+    logins: Vec<Login>,
+}
+
+/// Somebody who can run programs here.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Login {
+    pub(super) name: String,
+    pub(super) uid: u32,
+    pub(super) gid: u32,
+    /// Absolute.
+    pub(super) home: String,
 }
 
 impl Accounts {
     /// Reads `etc/passwd` and `etc/group` beneath `root`, or else those of the machine.
     pub(super) fn read(root: &Root) -> Self {
-        Self { users: parse(&text(root, "passwd")), groups: parse(&text(root, "group")) }
+        let passwd = text(root, "passwd");
+        Self { users: parse(&passwd), groups: parse(&text(root, "group")), logins: logins(&passwd) }
+    }
+
+    /// Somebody by name, who has a home.
+    pub(super) fn login(&self, name: &str) -> Result<Login, Fault> {
+        let login = self.logins.iter().find(|login| login.name == name).cloned();
+        login.ok_or_else(|| {
+            let name = name.escape_debug();
+            Fault::new(format!("there is no account `{name}` on this host that has a home"))
+                .hint(format!("make it first, such as by `useradd --create-home {name}`"))
+        })
     }
 
     /// The number of a user, given by name or number.
@@ -87,6 +109,19 @@ fn parse(text: &str) -> Vec<(String, u32)> {
     text.lines().filter_map(entry).collect()
 }
 
+/// Those with a home, whose paths are taken as they are.
+fn logins(text: &str) -> Vec<Login> {
+    let entry = |line: &str| {
+        let fields: Vec<&str> = line.split(':').collect();
+        let [name, _, uid, gid, _, home, ..] = fields.as_slice() else { return None };
+        let home = home.trim_end_matches('/');
+        let plain = home.starts_with('/') && !home.chars().any(|c| c.is_whitespace() || c.is_control() || matches!(c, '$' | '%'));
+        let login = Login { name: (*name).to_owned(), uid: uid.parse().ok()?, gid: gid.parse().ok()?, home: home.to_owned() };
+        (plain && !name.is_empty()).then_some(login)
+    };
+    text.lines().filter_map(entry).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -94,7 +129,12 @@ mod tests {
     #[test]
     fn the_same_user_is_called_by_the_word_of_the_definition() {
         let users = parse("root:x:0:0::/root:/bin/sh\nwww-data:x:33:33::/:/bin/sh\n+::::\nbroken\n");
-        let accounts = Accounts { users, groups: parse("www-data:x:33:\n") };
+        let logins =
+            logins("root:x:0:0::/root:/bin/sh\nwww-data:x:33:33::/:/bin/sh\ndeploy:x:1000:1001:a:/home/deploy/:/bin/sh\n");
+        let accounts = Accounts { users, groups: parse("www-data:x:33:\n"), logins };
+        let home = |name: &str| accounts.login(name).map(|login| (login.uid, login.gid, login.home));
+        assert_eq!(home("deploy").unwrap(), (1000, 1001, "/home/deploy".to_owned()));
+        assert!(home("www-data").is_err() && home("nobody-here").is_err() && home("0").is_err());
         assert_eq!(accounts.uid("www-data").unwrap(), 33);
         assert_eq!(accounts.uid("33").unwrap(), 33);
         assert_eq!(accounts.uid("1234").unwrap(), 1234);

@@ -63,6 +63,32 @@ impl Policy {
         self.kinds.as_ref().is_none_or(|kinds| kinds.contains(&kind))
     }
 
+    /// What a thing with these fields asks for and is not given.
+    pub fn refuses(&self, kind: Kind, fields: &Properties) -> BTreeSet<&'static str> {
+        match kind {
+            Kind::Container => self.forbidden(fields),
+            Kind::Compose => {
+                let services = fields.get("services").and_then(Value::as_table).into_iter().flatten();
+                let mut refused: BTreeSet<&'static str> = services
+                    .filter_map(|(_, service)| service.as_table())
+                    .flat_map(|service| self.forbidden(&as_container(service)))
+                    .collect();
+                // The host's own network is one by its name too.
+                let networks = fields.get("networks").and_then(Value::as_table).into_iter().flatten();
+                let is_host = |(key, network): (&String, &Value)| {
+                    let said = |field: &str| network.as_table().and_then(|network| network.get(field));
+                    let is_external = said("external") == Some(&Value::Bool(true)) && key == "host";
+                    said("name").and_then(Value::as_text).map_or(is_external, |name| name == "host")
+                };
+                if networks.into_iter().any(is_host) && !self.containers.contains("host_network") {
+                    refused.insert("host_network");
+                }
+                refused
+            }
+            _ => BTreeSet::new(),
+        }
+    }
+
     /// What a container with these fields asks for and is not given.
     pub fn forbidden(&self, fields: &Properties) -> BTreeSet<&'static str> {
         let is = |field: &str, word: &str| fields.get(field).and_then(Value::as_text) == Some(word);
@@ -89,6 +115,16 @@ impl Policy {
         }
         asked.into_iter().filter(|danger| !self.containers.contains(*danger)).collect()
     }
+}
+
+/// A service of a project in the words of a container.
+fn as_container(service: &Properties) -> Properties {
+    let word = |field: &str| match field {
+        "network_mode" => "network".to_owned(),
+        "volumes" => "mounts".to_owned(),
+        field => field.to_owned(),
+    };
+    service.iter().map(|(field, value)| (word(field), value.clone())).collect()
 }
 
 /// Where a root keeps its own state.
@@ -127,6 +163,25 @@ mod tests {
             assert!(policy.forbidden(&fields).is_empty() && DANGERS.contains(&danger));
         }
         policy.containers.clear();
+        for (field, value, danger) in [
+            ("privileged", Value::Bool(true), "privileged"),
+            ("network_mode", "host".into(), "host_network"),
+            ("pid", "host".into(), "host_pid"),
+            ("cap_add", list("SYS_ADMIN"), "cap_add"),
+            ("devices", list("/dev/sda"), "devices"),
+            ("volumes", bind("/var/run/docker.sock"), "docker_socket"),
+            ("volumes", bind("/"), "host_folders"),
+        ] {
+            let services = Value::table([("good", Value::Table(Properties::new())), ("bad", Value::table([(field, value)]))]);
+            let fields = Properties::from([("services".to_owned(), services)]);
+            assert_eq!(policy.refuses(Kind::Compose, &fields), [danger].into(), "{field}");
+        }
+        let host = Value::table([("external", Value::Bool(true))]);
+        let named = Value::table([("external", Value::Bool(true)), ("name", "host".into())]);
+        for (key, network, refused) in [("host", host.clone(), true), ("x", named, true), ("x", host, false)] {
+            let fields = Properties::from([("networks".to_owned(), Value::table([(key, network)]))]);
+            assert_eq!(policy.refuses(Kind::Compose, &fields).contains("host_network"), refused, "{key}");
+        }
         for (field, value) in [
             ("network", "backend".into()),
             ("mounts", bind("/etc/ads")),

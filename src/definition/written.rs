@@ -13,7 +13,9 @@ use super::assets::AssetsToml;
 use super::bindings::BindingToml;
 use super::build::BuildToml;
 use super::durable::{ExportToml, MigrationToml};
-use super::hosted::{ContainerToml, DirectoryToml, EdgeRuntimeToml, PackageToml, TunnelConnectorToml, UnitToml};
+use super::hosted::{
+    ComposeToml, ContainerToml, DirectoryToml, EdgeRuntimeToml, PackageToml, Pm2Toml, TunnelConnectorToml, UnitToml,
+};
 use super::platform::{
     CacheRuleToml, D1Toml, DispatchNamespaceToml, DnsToml, DomainToml, HyperdriveToml, KvToml, MtlsCertificateToml, QueueToml,
     R2Toml, TunnelToml, VpcServiceToml,
@@ -26,7 +28,7 @@ use super::target_tables::HostToml;
 pub(super) use super::target_tables::{CloudflareToml, EdgeToml};
 
 /// Keys of the top level of an environment's files, that is, the fields of [`EnvironmentToml`].
-pub(super) const ENVIRONMENT_KEYS: [&str; 24] = [
+pub(super) const ENVIRONMENT_KEYS: [&str; 26] = [
     "environment",
     "cloudflare",
     "edge",
@@ -48,6 +50,8 @@ pub(super) const ENVIRONMENT_KEYS: [&str; 24] = [
     "file",
     "unit",
     "container",
+    "compose",
+    "pm2",
     "tunnel_connector",
     "edge_runtime",
     "secret",
@@ -59,8 +63,6 @@ pub(super) const LATER_KEYS: &[Absent] = &[
     later("window"),
     later("freeze"),
     later("notify"),
-    later("compose"),
-    later("pm2"),
     later("ruleset"),
     later("queues"),
     later("workflow"),
@@ -139,6 +141,12 @@ pub(super) struct EnvironmentToml {
     /// Docker containers on hosts.
     #[serde(default)]
     pub(super) container: Entries<ContainerToml>,
+    /// Docker Compose projects on hosts.
+    #[serde(default)]
+    pub(super) compose: Entries<ComposeToml>,
+    /// Applications that PM2 runs on hosts.
+    #[serde(default)]
+    pub(super) pm2: Entries<Pm2Toml>,
     /// Connectors of Cloudflare Tunnels on hosts.
     #[serde(default)]
     pub(super) tunnel_connector: Entries<TunnelConnectorToml>,

@@ -49,6 +49,10 @@ pub enum Kind {
     Unit,
     /// A Docker container on a host.
     Container,
+    /// A Docker Compose project on a host.
+    Compose,
+    /// An application that PM2 runs on a host.
+    Pm2,
     /// The connector of a Cloudflare Tunnel, kept as a unit of a host.
     TunnelConnector,
     /// A self-hosted Workers plane, kept as a unit of a host.
@@ -95,7 +99,7 @@ pub struct Bound {
 
 impl Kind {
     /// Every kind, in the order in which they are listed for people.
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 23] = [
         Self::Kv,
         Self::R2,
         Self::D1,
@@ -115,6 +119,8 @@ impl Kind {
         Self::File,
         Self::Unit,
         Self::Container,
+        Self::Compose,
+        Self::Pm2,
         Self::TunnelConnector,
         Self::EdgeRuntime,
     ];
@@ -141,6 +147,8 @@ impl Kind {
             Self::File => "file",
             Self::Unit => "unit",
             Self::Container => "container",
+            Self::Compose => "compose",
+            Self::Pm2 => "pm2",
             Self::TunnelConnector => "tunnel_connector",
             Self::EdgeRuntime => "edge_runtime",
         }
@@ -160,6 +168,8 @@ impl Kind {
                 | Self::File
                 | Self::Unit
                 | Self::Container
+                | Self::Compose
+                | Self::Pm2
                 | Self::TunnelConnector
                 | Self::EdgeRuntime
         )
@@ -188,6 +198,8 @@ impl Kind {
                 "stopped, disabled, its text deleted; one that was edited since stays, and so does one that a package brings, as it is"
             }
             Self::Container => "stopped and removed; its volumes and its image stay",
+            Self::Compose => "stopped and removed, its networks with it; its volumes and its images stay",
+            Self::Pm2 => "stopped and deleted from PM2, and from what PM2 brings back after a reboot; its logs stay",
             Self::TunnelConnector => "stopped and disabled; its unit, its token and its rules are deleted",
             Self::EdgeRuntime => {
                 "stopped and disabled; its unit and its token are deleted, and what was deployed stays in `/var/lib`"
@@ -221,7 +233,8 @@ impl Kind {
             Self::R2 | Self::D1 | Self::DispatchNamespace => Renaming::Refused,
             Self::Domain | Self::Worker => Renaming::Replaced,
             Self::Package | Self::Directory | Self::File | Self::Unit => Renaming::Replaced,
-            Self::Container | Self::TunnelConnector | Self::EdgeRuntime => Renaming::Replaced,
+            Self::Container | Self::Compose | Self::Pm2 => Renaming::Replaced,
+            Self::TunnelConnector | Self::EdgeRuntime => Renaming::Replaced,
         }
     }
 
@@ -234,11 +247,13 @@ impl Kind {
             Self::Worker => "script",
             Self::Directory | Self::File => "path",
             Self::CacheRule => "ref",
+            Self::Compose => "project",
             Self::DispatchNamespace => "namespace_name",
             Self::R2 | Self::D1 | Self::Hyperdrive | Self::Tunnel | Self::VpcService | Self::MtlsCertificate | Self::Dns => {
                 "name"
             }
-            Self::Package | Self::Unit | Self::Container | Self::TunnelConnector | Self::EdgeRuntime => "name",
+            Self::Package | Self::Unit | Self::Container | Self::Pm2 => "name",
+            Self::TunnelConnector | Self::EdgeRuntime => "name",
         }
     }
 
@@ -255,7 +270,7 @@ impl Kind {
             Self::DispatchNamespace => ("dispatch_namespace", "namespace", "name"),
             Self::QueueConsumer | Self::Tunnel | Self::Dns | Self::Domain | Self::CacheRule | Self::Worker => return None,
             Self::Package | Self::Directory | Self::File | Self::Unit => return None,
-            Self::Container | Self::TunnelConnector | Self::EdgeRuntime => return None,
+            Self::Container | Self::Compose | Self::Pm2 | Self::TunnelConnector | Self::EdgeRuntime => return None,
         };
         Some(Bound { sort, field, attribute })
     }

@@ -58,7 +58,7 @@ impl TargetKind {
             | Kind::MtlsCertificate => true,
             Kind::Tunnel | Kind::DispatchNamespace | Kind::Dns | Kind::Domain | Kind::CacheRule => false,
             Kind::Package | Kind::Directory | Kind::File | Kind::Unit => false,
-            Kind::Container | Kind::TunnelConnector | Kind::EdgeRuntime => false,
+            Kind::Container | Kind::Compose | Kind::Pm2 | Kind::TunnelConnector | Kind::EdgeRuntime => false,
         }
     }
 

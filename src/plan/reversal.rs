@@ -106,6 +106,13 @@ fn deleted(evidence: &Evidence<'_>, found: &mut Reversal) {
             found
                 .add(Reversibility::WithLoss, "what it wrote into its own files, and its log, is gone with it; its volumes stay");
         }
+        Kind::Compose => {
+            found.add(
+                Reversibility::WithLoss,
+                "what its containers wrote into their own files, and their logs, are gone; its volumes stay",
+            );
+        }
+        Kind::Pm2 => found.add(Reversibility::WithLoss, "how often it was restarted, and since when it runs, is forgotten"),
         Kind::Package => found.add(Reversibility::WithLoss, "what is installed again may be another version"),
         Kind::Domain => found.add(Reversibility::WithLoss, "its certificate is issued again"),
         _ => {}

@@ -8,9 +8,11 @@
 //! was, until a change of it ends well.
 
 mod carry_out;
+mod compose;
 mod container;
 mod directory;
 mod package;
+mod pm2;
 mod settle;
 mod unit;
 
@@ -115,6 +117,8 @@ fn look(eyes: &Eyes<'_>, kind: Kind, sought: &[Sought<'_>]) -> Vec<Look> {
         Kind::Package => package::look(sought),
         Kind::Unit | Kind::TunnelConnector | Kind::EdgeRuntime => unit::look(eyes, sought),
         Kind::Container => container::look(eyes, sought),
+        Kind::Compose => compose::look(eyes, sought),
+        Kind::Pm2 => pm2::look(eyes, sought),
         kind => sought.iter().map(|_| Err(Fault::new(format!("a {kind} cannot live on a host")))).collect(),
     };
     for (look, sought) in looks.iter_mut().zip(sought) {
@@ -248,6 +252,8 @@ fn change(site: &mut Site<'_>, kind: Kind, works: &[Work]) -> Vec<Result<Ended, 
         Kind::Package => package::change(site, works),
         Kind::Unit | Kind::TunnelConnector | Kind::EdgeRuntime => unit::change(site, works),
         Kind::Container => container::change(site, works),
+        Kind::Compose => compose::change(site, works),
+        Kind::Pm2 => pm2::change(site, works),
         kind => works.iter().map(|_| Err(Fault::new(format!("a {kind} cannot live on a host")).into())).collect(),
     }
 }

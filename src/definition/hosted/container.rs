@@ -5,12 +5,13 @@ use serde::Deserialize;
 
 use super::container_words as words;
 use super::env::{EnvToml, environment};
+use super::values::{flag, list, number, text, word};
 use super::{HostedToml, Specs, Writing, restart};
 use crate::definition::reading::Reading;
-use crate::definition::scalar::{self, Refused};
+use crate::definition::scalar;
 use crate::definition::scope::required;
 use crate::definition::selector::OnToml;
-use crate::document::{Entries, Fault, Placed, did_you_mean, shown};
+use crate::document::{Entries, Fault, Placed};
 use crate::model::{Kind, Properties, ResourceName, TreeError, Value};
 
 /// A Docker container. Its image is there before anything stops; it is made anew when its definition changes, and starts
@@ -168,58 +169,6 @@ impl HostedToml for ContainerToml {
         restart::inputs(writing, self.restart_on.as_ref(), &mut specs);
         Ok(specs)
     }
-}
-
-type Check = fn(&str) -> Result<String, Refused>;
-
-fn text(writing: &mut Writing<'_, '_, '_>, field: &str, written: Option<&Placed<String>>, check: Check) -> Option<Value> {
-    let written = written?;
-    writing.trace(field, Some(written.place));
-    writing.reading.check(written.place, check(&written.value)).map(Value::Text)
-}
-
-fn list(
-    writing: &mut Writing<'_, '_, '_>,
-    field: &str,
-    written: Option<&Placed<Vec<Placed<String>>>>,
-    check: Check,
-) -> Option<Value> {
-    let written = written?;
-    writing.trace(field, Some(written.place));
-    let mut item = |item: &Placed<String>| writing.reading.check(item.place, check(&item.value)).map(Value::Text);
-    Some(Value::List(written.value.iter().filter_map(&mut item).collect()))
-}
-
-/// One of `words`; the first where nothing is said.
-fn word(writing: &mut Writing<'_, '_, '_>, field: &str, written: Option<&Placed<String>>, words: &[&str]) -> Value {
-    if let Some(written) = written {
-        writing.trace(field, Some(written.place));
-        if words.contains(&written.value.as_str()) {
-            return Value::text(&written.value);
-        }
-        let all = || words.iter().map(|word| format!("`{word}`")).collect::<Vec<_>>().join(", ");
-        let hint = did_you_mean(&written.value, words.iter().copied()).unwrap_or_else(|| format!("write one of {}", all()));
-        let message = format!("`{}` is not known here", shown(&written.value));
-        writing.reading.fault(Fault::new(written.place, message).hint(hint));
-    }
-    Value::text(words.first().copied().unwrap_or_default())
-}
-
-fn flag(writing: &mut Writing<'_, '_, '_>, field: &str, written: Option<&Placed<bool>>) -> Option<Value> {
-    let written = written?;
-    writing.trace(field, Some(written.place));
-    written.value.then_some(Value::Bool(true))
-}
-
-fn number(writing: &mut Writing<'_, '_, '_>, field: &str, written: Option<&Placed<i64>>, most: i64) -> Option<Value> {
-    let written = written?;
-    writing.trace(field, Some(written.place));
-    if (1..=most).contains(&written.value) {
-        return Some(Value::Integer(written.value));
-    }
-    let fault = Fault::new(written.place, format!("{} is out of bounds", written.value));
-    writing.reading.fault(fault.hint(format!("write a number from 1 to {most}")));
-    None
 }
 
 fn mount(writing: &mut Writing<'_, '_, '_>, Placed { place, value: written }: &Placed<MountToml>) -> Option<Value> {

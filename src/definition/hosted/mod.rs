@@ -18,17 +18,24 @@ macro_rules! heads {
     };
 }
 
+mod compose;
+mod compose_file;
+mod compose_service;
+mod compose_words;
 mod container;
 mod container_words;
 mod directory;
 mod edge_runtime;
 mod env;
 mod package;
+mod pm2;
+mod pm2_words;
 mod restart;
 mod service;
 mod tunnel_connector;
 mod unit;
 mod unit_text;
+mod values;
 
 use std::collections::BTreeMap;
 
@@ -44,10 +51,12 @@ use crate::model::{
     Content, Contents, FileSpec, HostedSpec, InstanceKey, Kind, Properties, ResourceName, TargetName, TreeError, Value,
 };
 
+pub(super) use compose::ComposeToml;
 pub(super) use container::ContainerToml;
 pub(super) use directory::DirectoryToml;
 pub(super) use edge_runtime::EdgeRuntimeToml;
 pub(super) use package::PackageToml;
+pub(super) use pm2::Pm2Toml;
 pub(super) use tunnel_connector::TunnelConnectorToml;
 pub(super) use unit::UnitToml;
 
@@ -79,11 +88,13 @@ pub(super) type HostedDraft = Draft<Box<dyn HostedToml>>;
 type Decode = fn(&Node, &[Absent]) -> Decoded<Box<dyn HostedToml>>;
 
 /// The kinds, and how a table of each is read.
-pub(super) const KINDS: [(Kind, Decode); 6] = [
+pub(super) const KINDS: [(Kind, Decode); 8] = [
     (Kind::Package, boxed::<PackageToml>),
     (Kind::Directory, boxed::<DirectoryToml>),
     (Kind::Unit, boxed::<UnitToml>),
     (Kind::Container, boxed::<ContainerToml>),
+    (Kind::Compose, boxed::<ComposeToml>),
+    (Kind::Pm2, boxed::<Pm2Toml>),
     (Kind::TunnelConnector, boxed::<TunnelConnectorToml>),
     (Kind::EdgeRuntime, boxed::<EdgeRuntimeToml>),
 ];

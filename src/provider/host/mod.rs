@@ -21,7 +21,7 @@ use futures_util::future::BoxFuture;
 
 use crate::agent::{Answer, Fault, Order as Sent, OrderResult, Policy, Request, Task, VERSION};
 use crate::link::Hub;
-use crate::model::{EnvironmentId, HostTarget, InstanceKey, Kind, Observed, ObservedState, Retry, SecretResolver, Spec};
+use crate::model::{EnvironmentId, HostTarget, InstanceKey, Observed, ObservedState, Retry, SecretResolver, Spec};
 use crate::provider::{Lookup, Order, Outcome, Provider, ProviderError, Query, Receipt};
 
 use channel::{Channel, Lost};
@@ -85,8 +85,8 @@ impl HostProvider {
     /// Why a container is not planned for: the daemon's own say, before anything is done. The host of an agent has its say too.
     fn refused(&self, lookup: &Lookup) -> Option<String> {
         let Some(Spec::Hosted(hosted)) = &lookup.spec else { return None };
-        let refused: Vec<&str> = self.policy.forbidden(&hosted.fields).into_iter().collect();
-        (hosted.sort == Kind::Container && !refused.is_empty()).then(|| {
+        let refused: Vec<&str> = self.policy.refuses(hosted.sort, &hosted.fields).into_iter().collect();
+        (!refused.is_empty()).then(|| {
             format!(
                 "it asks for {}, which gives it the host; the daemon's own settings allow that by name, under `[containers]`",
                 refused.join(", ")

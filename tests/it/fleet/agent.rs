@@ -126,3 +126,29 @@ async fn an_agent_of_systemd_outlives_reboots_cut_cables_and_daemons_and_a_repla
     }
     assert_eq!(scene.engine(), "after-a-kill");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn applications_of_pm2_run_under_an_agent_that_is_hardened_and_outlive_it() {
+    let scene = Scene::new().await;
+    let settings = scene.world.path("daemon.toml");
+    assert_eq!(scene.trunkline(&["agent", "token", "fra1"]).status, 0);
+    let daemon = scene.world.daemon_with(|command| {
+        command.env("TRUNKLINE_CONFIG", &settings);
+    });
+    scene.install();
+    crate::hosted::pm2::install(&scene.host);
+    scene.host.run(&["mkdir", "/srv/api"]);
+    scene.host.write("/srv/api/server.js", "setInterval(() => {}, 1000)\n");
+    let policy = scene.host.read("/etc/trunkline/agent.toml") + "\nkinds = [\"file\", \"pm2\"]\n";
+    scene.host.write("/etc/trunkline/agent.toml", &policy);
+    scene.host.run(&["systemctl", "restart", "trunkline-agent"]);
+    scene.ready(&scene.change("[file.engine]", "[pm2.api]\nscript = \"/srv/api/server.js\"\n\n[file.engine]")).await;
+    let process = || scene.host.run(&["pgrep", "-f", "^node /srv/api/server.js"]);
+    let before = process();
+    // Node.js writes code as it runs, which the agent itself may not.
+    assert_eq!(scene.host.run(&["systemctl", "show", "-P", "MemoryDenyWriteExecute", "trunkline-agent"]), "yes");
+    scene.host.run(&["systemctl", "restart", "trunkline-agent"]);
+    scene.ready(&scene.change("one", "after-the-agent")).await;
+    assert_eq!(process(), before, "what PM2 runs is not the agent's");
+    drop(daemon);
+}

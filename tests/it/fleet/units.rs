@@ -39,3 +39,29 @@ fn a_directory_its_files_and_the_unit_that_reads_them_are_one_request() {
     assert!(!host.try_run(&["test", "-e", "/etc/engine"]).status.success(), "everything goes, in the other order");
     assert_eq!(host.run(&["systemctl", "show", "-P", "LoadState", "engine.service"]), "not-found");
 }
+
+#[test]
+fn an_application_of_pm2_is_looked_at_and_changed_over_ssh_by_somebody_who_becomes_root() {
+    let host = Host::lease();
+    crate::hosted::pm2::install(&host);
+    host.run(&["mkdir", "/srv/api"]);
+    host.write("/srv/api/server.js", "setInterval(() => {}, 1000)\n");
+    let site = Site::new(&user_key());
+    site.write("fleet/hosts.toml", &format!("[host.{}]\n{}become = true\n", host.name, host.table("deploy")));
+    let api =
+        |user: &str, port: &str| format!("[pm2.api]\nuser = \"{user}\"\nscript = \"/srv/api/server.js\"\nargs = [\"{port}\"]\n");
+    site.write("environments/production.toml", &api("deploy", "80"));
+    site.merge("The application");
+    let process = |user: &str| host.run(&["pgrep", "-u", user, "-f", "^node /srv/api/server.js"]);
+    let first = process("deploy");
+    let before = host.commands();
+    site.apply();
+    assert_eq!((host.commands(), process("deploy")), (before + 1, first.clone()));
+    site.write("environments/production.toml", &api("deploy", "81"));
+    site.merge("Another port");
+    assert_ne!(process("deploy"), first);
+    site.write("environments/production.toml", &api("root", "81"));
+    site.merge("Another account");
+    process("root");
+    assert!(!host.try_run(&["pgrep", "-u", "deploy", "-f", "^node /srv/api/server.js"]).status.success());
+}

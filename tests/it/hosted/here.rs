@@ -109,7 +109,27 @@ impl Here {
         command
     }
 
-    fn write(&self, path: &str, text: &str) {
+    /// `apply`, which is killed when it reaches this boundary.
+    pub(super) fn killed_at(&self, boundary: &str) -> Ran {
+        let trace = self.path("boundaries");
+        let mut command = self.command(&["apply"]);
+        command.env("TRUNKLINE_BOUNDARIES", &trace).env("TRUNKLINE_KILL_AT", format!("{boundary}#1"));
+        let ran = Ran::of(&command.output().unwrap());
+        std::fs::remove_file(trace).unwrap();
+        ran
+    }
+
+    /// The commit that is the trunk.
+    pub(super) fn head(&self) -> String {
+        self.git(&["rev-parse", "HEAD"]).trim().to_owned()
+    }
+
+    /// A file of the clone.
+    pub(super) fn read(&self, path: &str) -> String {
+        std::fs::read_to_string(self.path("clone").join(path)).unwrap()
+    }
+
+    pub(super) fn write(&self, path: &str, text: &str) {
         let path = self.path("clone").join(path);
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
         std::fs::write(path, text).unwrap();
@@ -129,6 +149,10 @@ impl Drop for Here {
         let left = docker(&["container", "ls", "--all", "--quiet", "--filter", &format!("name={}", self.mark)]);
         for id in String::from_utf8_lossy(&left.stdout).lines() {
             docker(&["container", "rm", "--force", id]);
+        }
+        let left = docker(&["network", "ls", "--quiet", "--filter", &format!("name={}", self.mark)]);
+        for id in String::from_utf8_lossy(&left.stdout).lines() {
+            docker(&["network", "rm", id]);
         }
     }
 }

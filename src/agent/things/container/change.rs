@@ -60,7 +60,7 @@ fn one(policy: &Policy, work: &Work) -> Result<Ended, Stop> {
     done()
 }
 
-pub(in crate::agent) fn not_allowed(name: &str, refused: &[&str]) -> Fault {
+pub(in crate::agent::things) fn not_allowed(name: &str, refused: &[&str]) -> Fault {
     Fault::new(format!("`{name}` asks for {}, which gives it the host", refused.join(", ")))
         .hint("allow it by name in the daemon's own settings, under `[containers]`: `allow = [\"…\"]`; no commit can")
 }

@@ -13,7 +13,7 @@ use crate::agent::{Fault, Policy};
 
 /// What Docker says of a container.
 #[derive(Debug, Clone)]
-pub(super) struct Inspected(Json);
+pub(in crate::agent::things) struct Inspected(Json);
 
 impl Inspected {
     fn at(&self, path: &str) -> &Json {
@@ -21,17 +21,23 @@ impl Inspected {
     }
 
     /// The value of a label.
-    pub(super) fn label(&self, name: &str) -> Option<&str> {
+    pub(in crate::agent::things) fn label(&self, name: &str) -> Option<&str> {
         self.at("/Config/Labels").get(name).and_then(Json::as_str)
     }
 
+    /// The value of a variable that it was made with.
+    pub(in crate::agent::things) fn variable(&self, name: &str) -> Option<&str> {
+        let variables = self.at("/Config/Env").as_array().into_iter().flatten().filter_map(Json::as_str);
+        variables.filter_map(|entry| entry.split_once('=')).find(|(key, _)| *key == name).map(|(_, value)| value)
+    }
+
     /// The image as it was asked for.
-    pub(super) fn image(&self) -> &str {
+    pub(in crate::agent::things) fn image(&self) -> &str {
         self.at("/Config/Image").as_str().unwrap_or_default()
     }
 
     /// When Docker starts it again.
-    pub(super) fn restart(&self) -> &str {
+    pub(in crate::agent::things) fn restart(&self) -> &str {
         match self.at("/HostConfig/RestartPolicy/Name").as_str() {
             None | Some("") => "no",
             Some(name) => name,
@@ -39,17 +45,17 @@ impl Inspected {
     }
 
     /// Its limit of memory in bytes; 0 for none.
-    pub(super) fn memory(&self) -> u64 {
+    pub(in crate::agent::things) fn memory(&self) -> u64 {
         self.at("/HostConfig/Memory").as_u64().unwrap_or(0)
     }
 
     /// Its limit of processors, in thousandths of millionths; 0 for none.
-    pub(super) fn nano_cpus(&self) -> f64 {
+    pub(in crate::agent::things) fn nano_cpus(&self) -> f64 {
         self.at("/HostConfig/NanoCpus").as_f64().unwrap_or(0.0)
     }
 
     /// Where it stands, in one word.
-    pub(super) fn state(&self) -> &'static str {
+    pub(in crate::agent::things) fn state(&self) -> &'static str {
         match self.at("/State/Status").as_str().unwrap_or_default() {
             "running" => "running",
             "paused" => "paused",
@@ -60,7 +66,7 @@ impl Inspected {
     }
 
     /// How it ended.
-    pub(super) fn exit(&self) -> i64 {
+    pub(in crate::agent::things) fn exit(&self) -> i64 {
         self.at("/State/ExitCode").as_i64().unwrap_or(0)
     }
 
@@ -70,24 +76,24 @@ impl Inspected {
     }
 
     /// Whether it has run, and ended by itself, and well.
-    pub(super) fn has_ended_well(&self) -> bool {
+    pub(in crate::agent::things) fn has_ended_well(&self) -> bool {
         self.at("/State/Status") == "exited" && self.exit() == 0
     }
 
     /// `starting`, `healthy` or `unhealthy`, for one that is probed.
-    pub(super) fn health(&self) -> Option<&str> {
+    pub(in crate::agent::things) fn health(&self) -> Option<&str> {
         self.at("/State/Health/Status").as_str()
     }
 
     /// Tells one run from the next.
-    pub(super) fn run(&self) -> String {
+    pub(in crate::agent::things) fn run(&self) -> String {
         let text = |path: &str| self.at(path).as_str().unwrap_or_default().to_owned();
         format!("{} {} {}", text("/Id"), text("/State/StartedAt"), self.at("/RestartCount"))
     }
 }
 
 /// The client, for the engine that the host's policy names.
-pub(super) fn docker(policy: &Policy) -> Call {
+pub(in crate::agent::things) fn docker(policy: &Policy) -> Call {
     let call = Call::new("docker").variable("HOME", "/root");
     match &policy.docker {
         Some(engine) => call.variable("DOCKER_HOST", engine),
@@ -96,7 +102,7 @@ pub(super) fn docker(policy: &Policy) -> Call {
 }
 
 /// What Docker says of each of `names` that is there, by one call.
-pub(super) fn inspect<'a>(
+pub(in crate::agent::things) fn inspect<'a>(
     policy: &Policy,
     names: impl IntoIterator<Item = &'a str>,
 ) -> Result<BTreeMap<String, Inspected>, Fault> {
@@ -123,13 +129,13 @@ pub(super) fn inspect<'a>(
 }
 
 /// Carries out a verb that says nothing of use.
-pub(super) fn verb(policy: &Policy, words: &[&str], names: &[&str], what: &str) -> Result<(), Fault> {
+pub(in crate::agent::things) fn verb(policy: &Policy, words: &[&str], names: &[&str], what: &str) -> Result<(), Fault> {
     let call = docker(policy).with(words.iter().copied()).with(["--"]).with(names.iter().copied());
     call.patience(Duration::from_secs(4_000)).succeed(what).map(drop)
 }
 
 /// Sees to it that an image is there.
-pub(super) fn image(policy: &Policy, name: &str) -> Result<(), Fault> {
+pub(in crate::agent::things) fn image(policy: &Policy, name: &str) -> Result<(), Fault> {
     let there = docker(policy).with(["image", "inspect", "--format", "{{.Id}}", "--", name]).run();
     if there.is_ok_and(|called| called.status.success()) {
         return Ok(());

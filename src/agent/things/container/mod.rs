@@ -7,13 +7,13 @@
 //! old one is kept until the new one runs. No volume is ever removed.
 
 mod change;
-mod docker;
+pub(super) mod docker;
 
 use super::{Eyes, Look, MODIFIED, Seen, Sought};
 use crate::model::{Properties, RESTART_ON, Value, canonical_digest};
 use docker::{Inspected, inspect};
 
-pub(super) use change::change;
+pub(super) use change::{change, not_allowed};
 
 /// The label that holds the digest of what a container was made from.
 const DEFINITION: &str = "trunkline.definition";
@@ -76,7 +76,7 @@ fn differences(fields: &mut Properties, inspected: &Inspected) {
     }
 }
 
-fn bytes(memory: &str) -> Option<u64> {
+pub(super) fn bytes(memory: &str) -> Option<u64> {
     let (digits, factor) = match memory.as_bytes().last()? {
         b'k' => (memory.strip_suffix('k')?, 1 << 10),
         b'm' => (memory.strip_suffix('m')?, 1 << 20),
