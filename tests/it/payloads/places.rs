@@ -3,6 +3,7 @@
 //! A kind has lines that every table of it needs, and each of its fields a line with the hole, which takes the place of the
 //! line of the same key. `KEY` is what the thing is called, so that many can be put into one environment.
 
+mod applications;
 mod hosts;
 mod platform;
 mod workers;
@@ -40,7 +41,7 @@ pub(super) struct Place {
 
 /// The places by the paths of the fields.
 pub(super) fn places() -> BTreeMap<String, Place> {
-    let tables = [hosts::TABLES, platform::TABLES, workers::TABLES].concat();
+    let tables = [hosts::TABLES, applications::TABLES, platform::TABLES, workers::TABLES].concat();
     let mut places: BTreeMap<String, Place> = tables.iter().flat_map(|table| table.places()).collect();
     let single = [
         ("environment.description", ENVIRONMENT, "[environment]\ndescription = \"Traffic ◆\"\n"),
@@ -60,7 +61,7 @@ pub(super) fn places() -> BTreeMap<String, Place> {
 impl Table {
     fn places(&self) -> Vec<(String, Place)> {
         let Self { name, needs, fields, is_resource, ignores } = self;
-        let is_of_hosts = hosts::TABLES.iter().any(|table| table.name == *name);
+        let is_of_hosts = hosts::TABLES.iter().chain(applications::TABLES).any(|table| table.name == *name);
         let (file, target) = if is_of_hosts { (ENVIRONMENT, "here") } else { (ENVIRONMENT, "main") };
         let file = if *name == "host" { "fleet/place.toml" } else { file };
         let mut lines: Vec<(String, String)> =
@@ -99,7 +100,7 @@ impl Table {
 const SEALED: &str = "\"\"\"\n-----BEGIN AGE ENCRYPTED FILE-----\nYWdl\n-----END AGE ENCRYPTED FILE-----\n\"\"\"";
 
 /// Files that the places name.
-pub(super) const FILES: [(&str, &str); 9] = [
+pub(super) const FILES: [(&str, &str); 10] = [
     ("w/index.js", "export default {}"),
     ("w/lib/a.js", "export const a = 1"),
     ("public/index.html", "x"),
@@ -107,6 +108,7 @@ pub(super) const FILES: [(&str, &str); 9] = [
     ("f/template", "v = {{ vars.v }}\n"),
     ("f/unit", UNIT),
     ("f/own", "[Service]\nExecStart=/bin/true\n"),
+    ("f/compose.yaml", "services:\n  web:\n    image: registry.example.com/box:1\n"),
     ("m/0001_init.sql", "select 1;\n"),
     ("w/wrangler.toml", "name = \"x\"\nmain = \"index.js\"\n"),
 ];
