@@ -86,6 +86,8 @@ fn is_there((field, is_unchanged): (&str, bool), value: &str, accepted: &(Bundle
         field if field.ends_with(".<key>") || field.ends_with(".moved") => names(&accepted.0, value) || holds(accepted, value),
         // Nothing was put in.
         _ if is_unchanged => true,
+        // A word of a unit that we write, where systemd reads `$$` as `$`.
+        "edge_runtime.*.registry" => holds(accepted, &value.trim_end_matches('/').replace('$', "$$")),
         // One final dot, or slash, means nothing.
         field if field.ends_with("zone") || field.ends_with("zone_name") || field.ends_with("endpoint") => {
             holds(accepted, value) || holds(accepted, value.trim_end_matches(['.', '/']))
