@@ -98,8 +98,6 @@ fn is_there((field, is_unchanged): (&str, bool), value: &str, accepted: &(Bundle
         "compose.*.services.*.environment.[]" | "compose.*.services.*.volumes.[]" => {
             value.split_once(['=', ':']).is_some_and(|(name, value)| holds(accepted, name) && holds(accepted, value))
         }
-        // A word of a unit that we write, where systemd reads `$$` as `$`.
-        "edge_runtime.*.registry" => holds(accepted, &value.trim_end_matches('/').replace('$', "$$")),
         // Text in quotes is what is in them.
         "dns.*.content" => holds(accepted, value) || holds(accepted, value.trim_matches('"')),
         _ => holds(accepted, value) || names(&accepted.0, value),

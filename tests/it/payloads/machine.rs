@@ -133,7 +133,9 @@ fn cases() -> (String, Vec<Case>) {
         for (form, payload) in Form::BOTH.into_iter().flat_map(|form| all.iter().map(move |payload| (form, payload))) {
             let Payload { name, text: payload_text } = payload;
             // Each is a unit that runs: those that would mean something in JSON or YAML, or to systemd, are enough.
-            let is_left_out = field.starts_with("tunnel_connector.") && !CONFIGURED.contains(name);
+            // And of one path for two, the file has it: what is new on the machine is found by that.
+            let is_left_out = field.starts_with("tunnel_connector.") && !CONFIGURED.contains(name)
+                || field == "directory.*.path" && payload_text.starts_with("/etc/");
             if is_left_out || !matches!(judge.verdict(&place, form, payload), Ok((_, Verdict::Accepted(_)))) {
                 continue;
             }
@@ -272,5 +274,5 @@ fn what_is_accepted_is_one_argument_or_the_content_on_a_machine() {
     ];
     let others = OTHERS.iter().flat_map(|path| ["-not", "-path", path]);
     let find: Vec<&str> = ["find", "/", "-xdev", "-newer", "/root/before", "-type", "f"].into_iter().chain(others).collect();
-    assert_eq!(site.host.run(&find), "", "files where no definition has any");
+    assert_eq!(site.host.run(&find), "/etc/cron.d/x", "one that a definition names, and no other");
 }
