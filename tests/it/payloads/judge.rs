@@ -128,8 +128,11 @@ pub(super) type Many = (BTreeMap<usize, String>, Option<Box<(Bundle, String)>>);
 struct Around {
     tree: MemoryTree,
     entries: RefCell<BTreeMap<String, Option<Entry>>>,
-    lists: RefCell<BTreeMap<String, Option<Vec<(String, Entry)>>>>,
+    lists: RefCell<BTreeMap<String, Listed>>,
 }
+
+/// What a folder holds, where it is one.
+type Listed = Option<Vec<(String, Entry)>>;
 
 impl Around {
     fn of(whole: bool) -> Self {
