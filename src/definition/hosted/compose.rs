@@ -39,7 +39,7 @@ pub(in crate::definition) struct ComposeToml {
     volumes: Option<Placed<Entries<Placed<serde_json::Value>>>>,
     /// Variables of services that are secrets: `{ web = { DB_PASSWORD = { secret = "db-password" } } }`. Everybody who may ask
     /// Docker can read them.
-    secrets: Option<Placed<Entries<Placed<Entries<Placed<SecretRefToml>>>>>>,
+    secrets: Option<Placed<Entries<Placed<Variables>>>>,
     /// Whether it runs: `running` (the default) or `stopped`.
     state: Option<Placed<String>>,
     /// Files and secrets whose change starts all of it anew: `["file.proxy-config"]`.
@@ -49,6 +49,9 @@ pub(in crate::definition) struct ComposeToml {
     /// Its former key, when it was renamed.
     moved: Option<Placed<ResourceName>>,
 }
+
+/// Variables that are secrets, by name.
+type Variables = Entries<Placed<SecretRefToml>>;
 
 type Part = Option<Placed<Entries<Placed<serde_json::Value>>>>;
 

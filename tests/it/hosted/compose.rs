@@ -57,6 +57,30 @@ fn compose(here: &Here, words: &[&str]) -> String {
     here.docker(&[&["compose", "--project-name", &here.name("ads")], words].concat())
 }
 
+/// The arguments of every process of the machine while `what` is done.
+fn seen_while(what: impl FnOnce()) -> String {
+    let done = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let spy = scope.spawn(|| {
+            let mut seen = std::collections::BTreeSet::new();
+            while !done.load(std::sync::atomic::Ordering::Relaxed) {
+                for process in std::fs::read_dir("/proc").unwrap().flatten() {
+                    let words = std::fs::read(process.path().join("cmdline")).unwrap_or_default();
+                    seen.insert(String::from_utf8_lossy(&words).replace('\0', " "));
+                }
+                std::thread::sleep(std::time::Duration::from_millis(5));
+            }
+            seen.into_iter().collect::<Vec<_>>().join("\n")
+        });
+        // Also where it fails: the spy must not look for ever.
+        let ended = std::panic::catch_unwind(std::panic::AssertUnwindSafe(what));
+        done.store(true, std::sync::atomic::Ordering::Relaxed);
+        let seen = spy.join().unwrap();
+        ended.unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        seen
+    })
+}
+
 #[test]
 fn a_service_is_made_anew_exactly_when_its_definition_changes_and_secrets_are_in_its_environment_only() {
     let here = Here::new("[containers]\n");
@@ -64,7 +88,10 @@ fn a_service_is_made_anew_exactly_when_its_definition_changes_and_secrets_are_in
     let web = "    environment: { LEVEL: info, PRICE: 5$$ }\n    labels: [role=web]\n    mem_limit: 64m\n";
     let secrets = "secrets = { web = { KEY = { secret = \"key\" } } }\n";
     project(&here, web, secrets);
-    here.converge();
+    // Whoever looks at the arguments of all that runs meanwhile.
+    let seen = seen_while(|| here.converge());
+    assert!(seen.contains(&format!("--project-name={}", here.name("ads"))), "it was seen");
+    assert!(!seen.contains("the-key-4711"));
     let (first, worker) = (here.inspect(&container(&here, "web")), id(&here, "worker"));
     let has = |inspected: &Value, line: &str| inspected["Config"]["Env"].as_array().unwrap().iter().any(|entry| entry == line);
     assert!(has(&first, "LEVEL=info") && has(&first, "PRICE=5$") && has(&first, "KEY=value-of-$the-key-4711"));

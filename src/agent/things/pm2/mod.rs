@@ -41,7 +41,7 @@ fn parted(claim: &str) -> Result<(&str, &str), Fault> {
 
 /// What there is of each, by one call for each account.
 pub(super) fn look(eyes: &Eyes<'_>, sought: &[Sought<'_>]) -> Vec<Look> {
-    let mut lists: BTreeMap<(&str, Option<&str>), Result<Vec<Process>, Fault>> = BTreeMap::new();
+    let mut lists: BTreeMap<_, Result<Vec<Process>, Fault>> = BTreeMap::new();
     let mut looks = Vec::new();
     for sought in sought {
         let program = sought.fields.get("pm2").and_then(|lens| lens.word());
