@@ -25,6 +25,8 @@ impl Sshd {
             keygen(&folder.path().join(name));
         }
         std::fs::copy(folder.path().join("user.pub"), folder.path().join("authorized")).unwrap();
+        // A home of its own: what start-up files this machine's user has is none of the tests' business.
+        std::fs::create_dir(folder.path().join("home")).unwrap();
         // Where an sshd of root insists on a folder of its own.
         let _ = std::fs::create_dir_all("/run/sshd");
         let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
@@ -33,9 +35,10 @@ impl Sshd {
         let config = format!(
             "{listen}Port {port}\nHostKey {}\nAuthorizedKeysFile {}\nPidFile none\nStrictModes no\nUsePAM no\n\
              PasswordAuthentication no\nKbdInteractiveAuthentication no\nPermitRootLogin prohibit-password\nLogLevel VERBOSE\n\
-             MaxStartups 100:30:200\nMaxSessions 100\nSubsystem sftp internal-sftp\n",
+             MaxStartups 100:30:200\nMaxSessions 100\nSubsystem sftp internal-sftp\nSetEnv HOME={}\n",
             path("host"),
-            path("authorized")
+            path("authorized"),
+            path("home")
         );
         std::fs::write(folder.path().join("config"), config).unwrap();
         let mut command = Command::new("/usr/sbin/sshd");
