@@ -21,7 +21,7 @@ use std::time::{Duration, Instant};
 
 use stage::Outcome;
 use stage::figures::show;
-use stage::programs::{Daemon, Running};
+use stage::programs::{Daemon, Running, heap};
 use stage::repository::Repository;
 
 /// How many files are in place.
@@ -45,7 +45,7 @@ fn main() -> Outcome<()> {
     }
     let log = std::fs::File::create(folder.path().join("daemon.log"))?;
     let mut run = daemon.words(&["run"]);
-    run.env("TRUNKLINE_CONFIG", &settings).env("MALLOC_ARENA_MAX", "1").stdout(Stdio::null()).stderr(log);
+    run.env("TRUNKLINE_CONFIG", &settings).envs(heap()).stdout(Stdio::null()).stderr(log);
     let _daemon = Running::of(run.spawn()?);
     let agent = agent(folder.path(), &token.stdout)?;
     daemon.settled(&repository, 1)?;

@@ -128,8 +128,7 @@ impl Daemon {
     /// Starts it; its log goes to the file `log` of its folder.
     pub(crate) fn start(&self) -> Outcome<Running> {
         let log = std::fs::File::create(self.folder.join("log"))?;
-        // As the shipped unit starts it.
-        Ok(Running(self.command("run").env("MALLOC_ARENA_MAX", "1").stdout(Stdio::null()).stderr(log).spawn()?))
+        Ok(Running(self.command("run").envs(heap()).stdout(Stdio::null()).stderr(log).spawn()?))
     }
 
     /// Waits until every environment is ready at the head of the clone, and Git has the record of it.
@@ -243,4 +242,11 @@ pub(crate) fn answer(address: SocketAddr, host: &str) -> Outcome<String> {
     let mut text = Vec::new();
     stream.read_to_end(&mut text)?;
     Ok(String::from_utf8_lossy(&text).into_owned())
+}
+
+/// What the shipped unit tells the heap of the daemon.
+pub(crate) fn heap() -> impl Iterator<Item = (&'static str, &'static str)> {
+    let lines = include_str!("../../systemd/trunkline.service").lines();
+    let said = lines.filter_map(|line| line.strip_prefix("Environment=")).flat_map(|line| line.split(' '));
+    said.filter_map(|word| word.split_once('=')).filter(|(name, _)| name.starts_with("MALLOC_"))
 }
