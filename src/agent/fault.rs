@@ -46,6 +46,19 @@ pub(super) enum Stop {
     Unknown(Fault),
 }
 
+impl Stop {
+    /// A change failed with `fault`; `back` says what it was put back to, or why that is not known.
+    pub(super) fn undone(fault: Fault, back: Result<&str, Fault>) -> Self {
+        match back {
+            Ok(was) => Self::Refused(Fault { message: format!("{}; {was}", fault.message), ..fault }),
+            Err(second) => {
+                let message = format!("{}, and what was before could not be put back: {second}", fault.message);
+                Self::Unknown(Fault { message, ..fault })
+            }
+        }
+    }
+}
+
 impl From<Fault> for Stop {
     fn from(fault: Fault) -> Self {
         Self::Refused(fault)

@@ -2,9 +2,8 @@
 
 use std::path::Path;
 
-use trunkline::model::{Connect, HostTarget, Retry};
+use trunkline::model::{Connect, Retry};
 use trunkline::plan::{Action, Precondition};
-use trunkline::provider::host::{Channels, Options, connect};
 use trunkline::provider::{Outcome, Provider, ProviderError, Query, chain};
 
 use super::site::{Site, channels};
@@ -12,25 +11,7 @@ use super::sshd::Sshd;
 use crate::host::stage::{Stage, VALUE, done, file, managed, shown};
 
 fn stage(sshd: &Sshd, root: &Path) -> Stage {
-    over(root, sshd.target(root), channels(&sshd.user_key()))
-}
-
-fn over(root: &Path, target: HostTarget, channels: Channels) -> Stage {
-    let mut stage = Stage::new(root, "production");
-    let options = Options {
-        agents: None,
-        epoch: 1,
-        docker: None,
-        containers: Default::default(),
-        heals: true,
-        target,
-        environment: stage.environment.clone(),
-        secrets: stage.secrets.clone(),
-        state: "/nonexistent".into(),
-        channels,
-    };
-    stage.provider = connect(options).unwrap();
-    stage
+    Stage::over(root, sshd.target(root), channels(&sshd.user_key()))
 }
 
 #[tokio::test]
@@ -113,7 +94,7 @@ async fn refused(sshd: &Sshd, root: &Path, key: &Path, change: impl FnOnce(&mut 
     let mut target = sshd.target(root);
     let Connect::Ssh(ssh) = &mut target.connect else { unreachable!() };
     change(ssh);
-    let stage = over(root, target, channels(key));
+    let stage = Stage::over(root, target, channels(key));
     let order = stage.order_of("a", Action::Create, Precondition::Absent, Some(&file("/a", "a")), "/a");
     let outcome = stage.carry_out(order).await;
     // Certain: nothing was sent.

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use trunkline::model::{Connect, HostTarget, Retry, SshTarget};
 use trunkline::plan::{Action, Precondition};
-use trunkline::provider::host::{Channels, Options, connect};
+use trunkline::provider::host::Channels;
 use trunkline::provider::{Outcome, Provider, ProviderError, Query, chain};
 
 use super::bed::{Host, user_key};
@@ -24,21 +24,7 @@ fn target(host: &Host, user: &str, elevate: bool) -> HostTarget {
 }
 
 fn stage(target: HostTarget, channels: &Channels) -> Stage {
-    let mut stage = Stage::new(Path::new("/"), "production");
-    let options = Options {
-        agents: None,
-        epoch: 1,
-        docker: None,
-        containers: Default::default(),
-        heals: true,
-        target,
-        environment: stage.environment.clone(),
-        secrets: stage.secrets.clone(),
-        state: "/nonexistent".into(),
-        channels: channels.clone(),
-    };
-    stage.provider = connect(options).unwrap();
-    stage
+    Stage::over(Path::new("/"), target, channels.clone())
 }
 
 async fn told(target: HostTarget, part: &str) -> ProviderError {

@@ -10,7 +10,7 @@ use trunkline::model::{
     SealedSecret, Secret, SecretMark, SecretResolver, SecretScope, Spec, Sync, canonical_digest,
 };
 use trunkline::plan::{Action, Change, Owned, Precondition};
-use trunkline::provider::host::{HostProvider, Options, connect};
+use trunkline::provider::host::{Channels, HostProvider, Options, connect};
 use trunkline::provider::{Lookup, Order, Outcome, Provider, Query, Receipt};
 use trunkline::secrets::{Identities, Opener, seal};
 
@@ -47,6 +47,25 @@ impl Stage {
         };
         let provider = connect(options).unwrap();
         Self { root: root.to_owned(), environment, provider, secrets, owned: BTreeMap::new() }
+    }
+
+    /// A host that is reached in another way.
+    pub(crate) fn over(root: &Path, target: HostTarget, channels: Channels) -> Self {
+        let mut stage = Self::new(root, "production");
+        let options = Options {
+            agents: None,
+            epoch: 1,
+            docker: None,
+            containers: BTreeSet::new(),
+            heals: true,
+            target,
+            environment: stage.environment.clone(),
+            secrets: stage.secrets.clone(),
+            state: "/nonexistent".into(),
+            channels,
+        };
+        stage.provider = connect(options).unwrap();
+        stage
     }
 
     pub(crate) fn key(&self, name: &str) -> InstanceKey {

@@ -2,32 +2,16 @@
 
 use trunkline::model::{Connect, HostTarget, SshTarget};
 use trunkline::plan::{Action, Precondition};
-use trunkline::provider::host::{ChannelOptions, Channels, Options, connect};
+use trunkline::provider::host::{ChannelOptions, Channels};
 use trunkline::provider::{Outcome, Provider as _, chain};
 
 use super::stage::{Stage, file, shown};
 
 /// A stage whose host is reached so, by a connection that takes 8 KiB.
 fn stage(connect_by: Connect) -> Stage {
-    let mut stage = Stage::new(std::path::Path::new("/nonexistent"), "production");
-    let options = Options {
-        agents: None,
-        epoch: 1,
-        docker: None,
-        containers: Default::default(),
-        heals: true,
-        target: HostTarget { connect: connect_by, root: None, offline: Default::default() },
-        environment: stage.environment.clone(),
-        secrets: stage.secrets.clone(),
-        state: "/nonexistent".into(),
-        channels: Channels::new(ChannelOptions {
-            request_bytes: 8 * 1024,
-            executor: "/bin/true".into(),
-            ..ChannelOptions::default()
-        }),
-    };
-    stage.provider = connect(options).unwrap();
-    stage
+    let target = HostTarget { connect: connect_by, root: None, offline: Default::default() };
+    let options = ChannelOptions { request_bytes: 8 * 1024, executor: "/bin/true".into(), ..ChannelOptions::default() };
+    Stage::over(std::path::Path::new("/nonexistent"), target, Channels::new(options))
 }
 
 /// What becomes of files of so many bytes, in one request.

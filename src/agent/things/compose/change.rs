@@ -135,13 +135,7 @@ fn one(policy: &Policy, work: &Work) -> Result<Ended, Stop> {
             }
         }
     };
-    match back() {
-        Ok(was) => Err(Stop::Refused(Fault { message: format!("{}; {was}", fault.message), ..fault })),
-        Err(second) => {
-            let message = format!("{}, and what was before could not be put back: {second}", fault.message);
-            Err(Stop::Unknown(Fault { message, ..fault }))
-        }
-    }
+    Err(Stop::undone(fault, back()))
 }
 
 /// The services on whose containers people changed something: to Docker Compose they are as they were made.

@@ -131,13 +131,7 @@ fn replace(policy: &Policy, work: &Work, wanted: &Wanted, running: bool) -> Resu
                 verb(policy, &["container", "start"], &[name], &what("started again"))?;
                 Ok("the former one is back, and runs")
             };
-            match back() {
-                Ok(was) => Err(Stop::Refused(Fault { message: format!("{}; {was}", fault.message), ..fault })),
-                Err(second) => {
-                    let message = format!("{}, and what was before could not be put back: {second}", fault.message);
-                    Err(Stop::Unknown(Fault { message, ..fault }))
-                }
-            }
+            Err(Stop::undone(fault, back()))
         }
     }
 }

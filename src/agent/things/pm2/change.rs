@@ -160,13 +160,7 @@ fn replace(pm2: &Pm2, name: &str, old: &[Process], start: impl FnOnce() -> Resul
         stands(pm2, name)?;
         Ok("the former one is back, and runs")
     };
-    match back() {
-        Ok(was) => Err(Stop::Refused(Fault { message: format!("{}; {was}", fault.message), ..fault })),
-        Err(second) => {
-            let message = format!("{}, and what was before could not be put back: {second}", fault.message);
-            Err(Stop::Unknown(Fault { message, ..fault }))
-        }
-    }
+    Err(Stop::undone(fault, back()))
 }
 
 /// Waits until all of its instances run and go on running.
