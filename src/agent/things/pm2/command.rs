@@ -5,10 +5,13 @@
 //!
 //! **Invariant:** what PM2 says of applications holds the values of secrets, and goes into no fault.
 
+use std::os::unix::fs::MetadataExt as _;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::Duration;
 
+use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
 use serde_json::Value as Json;
 
 use crate::agent::accounts::Login;
@@ -202,14 +205,18 @@ impl Pm2 {
         let failed = |error: &dyn std::fmt::Display| {
             Fault::system(format!("what the PM2 of `{}` has saved cannot be read", self.login.name), error.to_string())
         };
-        match std::fs::metadata(&path) {
-            Ok(metadata) if metadata.is_file() && metadata.len() <= MAX_SAVED_BYTES => {}
-            Ok(_) => return Err(failed(&"it is no file, or too long")),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
-            Err(error) => return Err(failed(&error)),
+        // The account could have put anything there: only a file of its own is read, and none is waited for.
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+        let file = match rustix::fs::open(&path, flags, Mode::empty()) {
+            Ok(file) => std::fs::File::from(file),
+            Err(Errno::NOENT) => return Ok(Vec::new()),
+            Err(errno) => return Err(failed(&errno)),
+        };
+        let metadata = file.metadata().map_err(|error| failed(&error))?;
+        if !metadata.is_file() || metadata.uid() != self.login.uid || metadata.len() > MAX_SAVED_BYTES {
+            return Err(failed(&"it is no file of the account's own, or too long"));
         }
         let mut bytes = Vec::new();
-        let file = std::fs::File::open(&path).map_err(|error| failed(&error))?;
         file.take(MAX_SAVED_BYTES).read_to_end(&mut bytes).map_err(|error| failed(&error))?;
         if bytes.is_empty() {
             return Ok(Vec::new());
@@ -265,5 +272,32 @@ impl Pm2 {
             self.as_account(program)?.with(words).succeed(&what)?;
         }
         self.tell(&["save", "--force"], &what)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_file_of_the_account_itself_is_read_for_what_pm2_saved() {
+        let home = tempfile::tempdir().unwrap();
+        let saved = home.path().join(".pm2/dump.pm2");
+        std::fs::create_dir(home.path().join(".pm2")).unwrap();
+        let uid = rustix::process::geteuid().as_raw();
+        let of = |uid: u32| {
+            let home = home.path().display().to_string();
+            Pm2::of(Login { name: "deploy".to_owned(), uid, gid: 0, home }, None).list()
+        };
+        assert!(of(uid).unwrap().is_empty(), "nothing was saved");
+        std::fs::write(&saved, r#"[{"name":"api","status":"online"}]"#).unwrap();
+        assert_eq!(of(uid).unwrap()[0].text("status"), "stopped");
+        assert!(of(uid + 1).is_err(), "it is somebody else's");
+        std::fs::rename(&saved, home.path().join("elsewhere")).unwrap();
+        std::os::unix::fs::symlink(home.path().join("elsewhere"), &saved).unwrap();
+        assert!(of(uid).is_err(), "no link is followed");
+        std::fs::remove_file(&saved).unwrap();
+        rustix::fs::mkfifoat(rustix::fs::CWD, &saved, Mode::RWXU).unwrap();
+        assert!(of(uid).is_err(), "nobody is waited for");
     }
 }
