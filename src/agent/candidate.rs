@@ -87,8 +87,6 @@ impl Candidate {
         let (file, made) = create(&folder, &name, content.bytes.expose()).map_err(system)?;
         let mut candidate = Self { folder, name, file, made, placed: false };
         if let Some(argv) = content.validate {
-            // The program may be told of it by a machine that goes down: what it looks at is what is written.
-            fsync(&candidate.file).map_err(|errno| system(errno.into()))?;
             validate(argv, &root.real(path.folders(), &candidate.name), &path.to_string(), content.secret)?;
             let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
             let opened = openat(&candidate.folder, candidate.name.as_str(), flags, Mode::empty());
